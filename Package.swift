@@ -1,0 +1,127 @@
+// swift-tools-version: 6.1
+import Foundation
+import PackageDescription
+
+// The targets and who may import whom: the table of ARCHITECTURE.md ("The parts"). `make lint` and the test run compare the two.
+// MANIFOLD_ONLY=A,B keeps only those targets, what they need and their tests: a short loop while working on one part.
+
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let http = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+
+struct Part {
+  enum Kind { case library, executable, c, systemLibrary(pkgConfig: String, apt: [String]) }
+  var name: String
+  var kind: Kind
+  var own: [String]
+  var external: [Target.Dependency]
+  init(_ name: String, _ kind: Kind = .library, own: [String] = [], external: [Target.Dependency] = []) {
+    (self.name, self.kind, self.own, self.external) = (name, kind, own, external)
+  }
+}
+
+let parts: [Part] = [
+  // Pure: no I/O
+  Part("OCIModel", external: [crypto]),
+  Part("PathPatterns"),
+  Part("Binaries", own: ["OCIModel"]),
+  Part("DockerfileSyntax"),
+  Part("BuildProgress", own: ["OCIModel"]),
+  Part("BuildKitProto", external: [protobuf]),
+  Part("LLB", own: ["BuildKitProto", "OCIModel"], external: [protobuf]),
+  Part("BuildInterface", own: ["OCIModel", "BuildProgress", "LLB", "BuildKitProto"]),
+  // System
+  Part("CHostOS", .c),
+  Part("HostOS", own: ["CHostOS"], external: [system, nioPosix, nioCore, subprocess]),
+  Part("CZlib", .systemLibrary(pkgConfig: "zlib", apt: ["zlib1g-dev"])),
+  Part("CZstd", .systemLibrary(pkgConfig: "libzstd", apt: ["libzstd-dev"])),
+  Part("CIsal", .systemLibrary(pkgConfig: "libisal", apt: ["libisal-dev"])),
+  Part("LayerArchive", own: ["OCIModel", "HostOS", "CZlib", "CZstd", "CIsal"]),
+  Part("ContentStore", own: ["OCIModel", "HostOS"], external: [grdb]),
+  Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL, subprocess, logging]),
+  // Engine
+  Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
+  Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
+  Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
+  Part("BuildExecutor", own: ["HostOS", "OCIModel", "Binaries"], external: [subprocess]),
+  Part("BuildOutputs", own: ["OCIModel", "BuildProgress", "BuildInterface", "LLB", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildSolver", "BuildSnapshots"]),
+  Part("BuildEngine", own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "BuildKitProto", "LLB", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildSolver", "DockerfileFrontend", "BuildSnapshots", "BuildExecutor", "BuildOutputs"], external: [http, grdb, protobuf]),
+  Part("EmbeddedBackend", own: ["BuildEngine", "BuildInterface", "BuildProgress", "OCIModel", "OCIRegistry", "HostOS", "ContentStore", "BuildSolver", "BuildSnapshots", "BuildExecutor", "BuildOutputs", "LLB"], external: [grdb]),
+  // User
+  Part("ManifoldCommands", own: ["OCIModel", "BuildProgress", "BuildInterface", "LLB", "HostOS", "ContentStore", "OCIRegistry"], external: [arguments, logging]),
+  Part("manifold", .executable, own: ["ManifoldCommands", "EmbeddedBackend", "BuildInterface", "HostOS"], external: [arguments]),
+  // Tests' own
+  Part("TestSupport", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildProgress", "BuildInterface", "BuildSolver"], external: [nioCore, nioPosix, nioHTTP1]),
+]
+
+let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path
+func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: here + "/" + path) }
+let present = parts.filter { exists("Sources/" + $0.name) }
+let presentNames = Set(present.map(\.name))
+
+var keep = presentNames
+if let only = Context.environment["MANIFOLD_ONLY"], !only.isEmpty {
+  keep = []
+  var queue = only.split(separator: ",").map(String.init)
+  if exists("Tests"), queue.contains(where: { exists("Tests/" + $0 + "Tests") }), presentNames.contains("TestSupport") { queue.append("TestSupport") }
+  while let name = queue.popLast() {
+    if keep.insert(name).inserted, let part = present.first(where: { $0.name == name }) { queue += part.own }
+  }
+}
+
+var targets: [Target] = []
+for part in present where keep.contains(part.name) {
+  let dependencies = part.own.filter { presentNames.contains($0) }.map { Target.Dependency.target(name: $0) } + part.external
+  switch part.kind {
+  case .library:
+    targets.append(.target(name: part.name, dependencies: dependencies, swiftSettings: strict))
+  case .executable:
+    targets.append(.executableTarget(name: part.name, dependencies: dependencies, swiftSettings: strict))
+  case .c:
+    targets.append(.target(name: part.name, dependencies: dependencies, cSettings: [.define("_GNU_SOURCE")]))
+  case .systemLibrary(let pkgConfig, let apt):
+    targets.append(.systemLibrary(name: part.name, pkgConfig: pkgConfig, providers: [.apt(apt)]))
+  }
+}
+let only = Context.environment["MANIFOLD_ONLY"].map { Set($0.split(separator: ",").map(String.init)) } ?? []
+for name in (present.map(\.name) + ["Integration", "Package"]) where exists("Tests/" + name + "Tests") && (only.isEmpty || only.contains(name)) {
+  let all = name == "Integration" ? present.filter { if case .systemLibrary = $0.kind { false } else { $0.name != "CHostOS" } }.map(\.name)
+    : [name, "TestSupport"] + (parts.first { $0.name == name }?.own ?? [])
+  let own = Set(all).filter { presentNames.contains($0) && (only.isEmpty || keep.contains($0)) }.sorted()
+  targets.append(.testTarget(name: name + "Tests", dependencies: own.map { .target(name: $0) } + [crypto, nioCore, nioPosix, nioHTTP1, grdb, protobuf, system],
+    exclude: exists("Tests/" + name + "Tests/Golden") ? ["Golden"] : [], swiftSettings: strict))
+}
+
+let package = Package(
+  name: "manifold",
+  platforms: [.macOS(.v15)],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+  ],
+  targets: targets,
+  swiftLanguageModes: [.v6]
+)
