@@ -1,0 +1,167 @@
+/// What an image runs on: `os/architecture[/variant]`, with an optional `os.version` and `os.features`
+/// (OCI image-spec, image-index.md, "platform"; containerd's platforms package for aliases and defaults).
+///
+/// Values made by `init(parsing:)` and `normalized` use the canonical names (amd64, arm64, arm/v7, 386…).
+public struct Platform: Hashable, Sendable, CustomStringConvertible {
+  public var os: String
+  public var architecture: String
+  /// Empty when the architecture has none or its default is meant (`arm64` is `v8`, `amd64` is `v1`).
+  public var variant: String
+  /// Windows only in practice: `10.0.20348.1`. Empty when any will do.
+  public var osVersion: String
+  public var osFeatures: [String]
+
+  public init(os: String, architecture: String, variant: String = "", osVersion: String = "", osFeatures: [String] = []) {
+    self.os = os
+    self.architecture = architecture
+    self.variant = variant
+    self.osVersion = osVersion
+    self.osFeatures = osFeatures
+  }
+
+  /// The platform this program was compiled for; `variant` empty except `arm/v7`.
+  public static var current: Platform {
+    #if os(Linux)
+      let os = "linux"
+    #elseif os(macOS)
+      let os = "darwin"
+    #else
+      let os = "unknown"
+    #endif
+    #if arch(x86_64)
+      return Platform(os: os, architecture: "amd64")
+    #elseif arch(arm64)
+      return Platform(os: os, architecture: "arm64")
+    #elseif arch(arm)
+      return Platform(os: os, architecture: "arm", variant: "v7")
+    #elseif arch(i386)
+      return Platform(os: os, architecture: "386")
+    #elseif arch(powerpc64le)
+      return Platform(os: os, architecture: "ppc64le")
+    #elseif arch(s390x)
+      return Platform(os: os, architecture: "s390x")
+    #elseif arch(riscv64)
+      return Platform(os: os, architecture: "riscv64")
+    #else
+      return Platform(os: os, architecture: "unknown")
+    #endif
+  }
+
+  static let knownOperatingSystems: Set<String> = [
+    "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd", "openbsd",
+    "plan9", "solaris", "wasip1", "windows", "zos",
+  ]
+  static let knownArchitectures: Set<String> = [
+    "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64", "mips64le", "mips64p32",
+    "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm",
+  ]
+
+  /// Parses `os[(version[+feature…])]/architecture[/variant]`, `os` alone or `architecture` alone (the other half is then the host's).
+  /// The result is normalised. Throws `OCIError.invalidPlatform`.
+  public init(parsing text: String, default host: Platform = .current) throws(OCIError) {
+    func bad(_ why: String) -> OCIError { OCIError(.invalidPlatform, "invalid platform \"\(text.prefix(100))\": \(why)") }
+    if text.contains("*") { throw bad("wildcards are not supported") }
+    var parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    var osVersion = "", osFeatures: [String] = []
+    if let first = parts.first, let open = first.firstIndex(of: "("), first.hasSuffix(")") {
+      let inside = first[first.index(after: open)..<first.index(before: first.endIndex)]
+      let options = inside.split(separator: "+", omittingEmptySubsequences: false).map { Platform.percentDecoded(String($0)) }
+      osVersion = options[0]
+      osFeatures = Array(options.dropFirst())
+      parts[0] = String(first[..<open])
+    }
+    for part in parts {
+      guard !part.isEmpty, part.utf8.allSatisfy({ c in (0x30...0x39).contains(c) || (0x41...0x5a).contains(c) || (0x61...0x7a).contains(c) || c == 0x5f || c == 0x2d || c == 0x2e })
+      else { throw bad("expected os/architecture or os/architecture/variant, as linux/arm/v7") }
+    }
+    switch parts.count {
+    case 1:
+      let os = Platform.normalizedOS(parts[0])
+      if Platform.knownOperatingSystems.contains(os) {
+        let variant = host.architecture == "arm" && host.variant != "v7" ? host.variant : ""
+        self.init(os: os, architecture: host.architecture, variant: variant, osVersion: osVersion, osFeatures: osFeatures)
+        return
+      }
+      var (architecture, variant) = Platform.normalizedArchitecture(parts[0], "")
+      if architecture == "arm", variant == "v7" { variant = "" }
+      guard Platform.knownArchitectures.contains(architecture) else { throw bad("unknown operating system or architecture") }
+      self.init(os: host.os, architecture: architecture, variant: variant)
+    case 2:
+      var (architecture, variant) = Platform.normalizedArchitecture(parts[1], "")
+      if architecture == "arm", variant == "v7" { variant = "" }
+      self.init(os: Platform.normalizedOS(parts[0]), architecture: architecture, variant: variant, osVersion: osVersion, osFeatures: osFeatures)
+    case 3:
+      var (architecture, variant) = Platform.normalizedArchitecture(parts[1], parts[2])
+      if architecture == "arm64", variant.isEmpty { variant = "v8" }
+      self.init(os: Platform.normalizedOS(parts[0]), architecture: architecture, variant: variant, osVersion: osVersion, osFeatures: osFeatures)
+    default: throw bad("too many parts: expected os/architecture[/variant]")
+    }
+  }
+
+  private static func percentDecoded(_ s: String) -> String {
+    var out = [UInt8](), bytes = Array(s.utf8)[...]
+    while let c = bytes.popFirst() {
+      if c == 0x25, bytes.count >= 2, let v = UInt8(String(decoding: bytes.prefix(2), as: UTF8.self), radix: 16) {
+        out.append(v)
+        bytes = bytes.dropFirst(2)
+      } else { out.append(c) }
+    }
+    return String(decoding: out, as: UTF8.self)
+  }
+
+  static func normalizedOS(_ os: String) -> String {
+    let os = os.isEmpty ? Platform.current.os : os.lowercased()
+    return os == "macos" ? "darwin" : os
+  }
+
+  static func normalizedArchitecture(_ architecture: String, _ variant: String) -> (String, String) {
+    let (a, v) = (architecture.lowercased(), variant.lowercased())
+    switch a {
+    case "i386": return ("386", "")
+    case "x86_64", "x86-64", "amd64": return ("amd64", v == "v1" ? "" : v)
+    case "aarch64", "arm64": return ("arm64", v == "8" || v == "v8" || v == "v8.0" ? "" : v == "9" || v == "9.0" || v == "v9.0" ? "v9" : v)
+    case "armhf": return ("arm", "v7")
+    case "armel": return ("arm", "v6")
+    case "arm":
+      switch v {
+      case "", "7": return ("arm", "v7")
+      case "5", "6", "8": return ("arm", "v" + v)
+      default: return ("arm", v)
+      }
+    default: return (a, v)
+    }
+  }
+
+  /// Canonical names and variants: aliases resolved, default variants dropped (`arm` gets its `v7`).
+  public var normalized: Platform {
+    let (architecture, variant) = Platform.normalizedArchitecture(architecture, variant)
+    return Platform(os: Platform.normalizedOS(os), architecture: architecture, variant: variant, osVersion: osVersion, osFeatures: osFeatures)
+  }
+
+  /// `os/architecture[/variant]`, without version and features: what people type and BuildKit uses as a platform's id.
+  public var description: String {
+    if os.isEmpty { return "unknown" }
+    return [os, architecture, variant].filter { !$0.isEmpty }.joined(separator: "/")
+  }
+  /// As `description`, with `os(version+features)`.
+  public var fullDescription: String {
+    guard !osVersion.isEmpty || !osFeatures.isEmpty, !os.isEmpty else { return description }
+    let options = ([osVersion] + osFeatures).joined(separator: "+")
+    return ["\(os)(\(options))", architecture, variant].filter { !$0.isEmpty }.joined(separator: "/")
+  }
+
+  public init(json: JSONValue) throws(OCIError) {
+    guard let object = json.objectValue else { throw OCIError(.invalidDocument, "platform is not an object") }
+    self.init(
+      os: object["os"]?.stringValue ?? "", architecture: object["architecture"]?.stringValue ?? "", variant: object["variant"]?.stringValue ?? "",
+      osVersion: object["os.version"]?.stringValue ?? "", osFeatures: object["os.features"]?.arrayValue?.compactMap(\.stringValue) ?? [])
+  }
+  /// In the member order of image-spec's Go type: architecture, os, os.version, os.features, variant.
+  public var json: JSONValue {
+    var object = JSONObject([("architecture", .string(architecture)), ("os", .string(os))])
+    if !osVersion.isEmpty { object["os.version"] = .string(osVersion) }
+    if !osFeatures.isEmpty { object["os.features"] = .array(osFeatures.map { .string($0) }) }
+    if !variant.isEmpty { object["variant"] = .string(variant) }
+    return .object(object)
+  }
+}
