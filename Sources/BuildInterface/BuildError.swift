@@ -1,0 +1,90 @@
+package import OCIModel
+
+/// What a build fails with, in the wire's shape: an error carries its vertex, its place in the source, and its cause, and
+/// maps to a gRPC status code.
+package struct BuildError: Error, Sendable, CustomStringConvertible {
+  /// gRPC's canonical codes, as far as builds use them.
+  package enum Code: String, Sendable {
+    case cancelled, unknown, invalidArgument, notFound, permissionDenied, resourceExhausted, failedPrecondition, unimplemented, `internal`, unavailable, unauthenticated
+  }
+  /// Which side failed: decides the exit code and the advice.
+  package enum Domain: Sendable {
+    /// The person's input: a Dockerfile, an option, a missing file.
+    case usage
+    /// A step, or the engine while building.
+    case build
+    /// A registry, or the way to it.
+    case registry
+  }
+  package var code: Code
+  package var domain: Domain
+  /// What failed and why, one or a few lines.
+  package var message: String
+  /// What to do about it.
+  package var suggestion: String?
+  package var vertex: VertexPlace?
+  /// Where in the source, outermost first.
+  package var sources: [SourcePlace]
+  /// The step's exit status when a process failed.
+  package var exitCode: Int32?
+  package var cause: (any Error)?
+
+  package init(
+    _ code: Code, _ domain: Domain = .build, _ message: String, suggestion: String? = nil, vertex: VertexPlace? = nil, sources: [SourcePlace] = [],
+    exitCode: Int32? = nil, cause: (any Error)? = nil
+  ) {
+    self.code = code
+    self.domain = domain
+    self.message = message
+    self.suggestion = suggestion
+    self.vertex = vertex
+    self.sources = sources
+    self.exitCode = exitCode
+    self.cause = cause
+  }
+
+  package var description: String { message + (cause.map { ": \($0)" } ?? "") }
+}
+
+/// The vertex that failed.
+package struct VertexPlace: Sendable, Hashable {
+  package var digest: Digest
+  package var name: String
+  package var platform: Platform?
+  package init(digest: Digest, name: String, platform: Platform? = nil) {
+    self.digest = digest
+    self.name = name
+    self.platform = platform
+  }
+}
+
+/// A range of lines of a source file, with the file's text so that the lines around can be shown.
+package struct SourcePlace: Sendable, Hashable {
+  package var filename: String
+  package var data: [UInt8]
+  /// First and last line, from 1.
+  package var lines: ClosedRange<Int>
+  package init(filename: String, data: [UInt8], lines: ClosedRange<Int>) {
+    self.filename = filename
+    self.data = data
+    self.lines = lines
+  }
+
+  /// The lines with up to `context` lines around them, numbered, the failing ones marked with `>>>`, as buildx shows them.
+  package func excerpt(context: Int = 2) -> String {
+    let text = data.split(separator: 0x0a, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+    guard lines.lowerBound >= 1, lines.lowerBound <= text.count else { return "" }
+    let last = min(lines.upperBound, text.count)
+    let first = max(1, lines.lowerBound - context), end = min(text.count, last + context)
+    let rule = "--------------------"
+    var out = ["\(filename):\(lines.lowerBound)", rule]
+    for n in first...max(first, end) {
+      if n == text.count, text[n - 1].isEmpty { continue }
+      let number = String(n)
+      let marker = n >= lines.lowerBound && n <= last ? ">>>" : "   "
+      out.append(" " + String(repeating: " ", count: max(0, 3 - number.count)) + number + " | " + marker + " " + text[n - 1])
+    }
+    out.append(rule)
+    return out.joined(separator: "\n")
+  }
+}

@@ -1,0 +1,58 @@
+
+/// What the client offers a build (BuildKit's session): each a small protocol, so that the embedded door answers from the
+/// local disk and the daemon over a session.
+package protocol ClientServices: Sendable {
+  var files: any FileService { get }
+  var secrets: any SecretService { get }
+  var credentials: any CredentialService { get }
+  var exports: any ExportService { get }
+}
+
+/// Local directories of the client: `context`, `dockerfile`, and named contexts.
+package protocol FileService: Sendable {
+  /// Throws `BuildError.notFound` when the client offers no directory by that name.
+  func directory(named name: String) async throws -> LocalDirectory
+}
+
+/// A client's directory as the engine can reach it.
+package enum LocalDirectory: Sendable {
+  /// On this machine, read in place: the absolute path.
+  case inPlace(path: String)
+}
+
+package protocol SecretService: Sendable {
+  /// The secret's bytes (at most 500 KiB, BuildKit's limit), or nil when the client has none by that id.
+  func secret(id: String) async throws -> [UInt8]?
+}
+
+/// Registry credentials of the client.
+package protocol CredentialService: Sendable {
+  /// For the registry `host`; nil for anonymous access.
+  func credential(host: String) async throws -> BuildCredential?
+}
+package struct BuildCredential: Sendable, Hashable {
+  package var username: String
+  /// A password, or with an empty user name an identity token.
+  package var secret: String
+  /// A ready bearer token, used as it is when not empty.
+  package var registryToken: String
+  package init(username: String, secret: String, registryToken: String = "") {
+    self.username = username
+    self.secret = secret
+    self.registryToken = registryToken
+  }
+}
+
+/// Where exporters put files on the client's side.
+package protocol ExportService: Sendable {
+  /// Throws `BuildError` when the client named no destination for output `id`.
+  func target(id: String) async throws -> ExportTarget
+}
+package enum ExportTarget: Sendable {
+  /// A directory on this machine, made if missing.
+  case directory(path: String)
+  /// A file on this machine, written whole or not at all.
+  case file(path: String)
+  /// An open descriptor (standard output); the exporter writes and does not close it.
+  case descriptor(Int32)
+}

@@ -1,0 +1,111 @@
+package import BuildKitProto
+package import BuildProgress
+package import OCIModel
+
+/// A result that a frontend can read before the build ends (BuildKit's gateway reference). Lazy: solved at first use.
+package protocol FrontendReference: Sendable {
+  /// Solves it now; errors of its steps surface here.
+  func evaluate() async throws
+  /// The file's bytes, `limit` at most (a longer file throws). Symlinks are resolved inside the reference's root. Throws `BuildError.notFound`.
+  func readFile(_ path: String, limit: Int) async throws -> [UInt8]
+  /// Whether the path exists (a symlink at the end is not followed).
+  func exists(_ path: String) async throws -> Bool
+}
+
+/// All that a frontend may ask of the engine: solve, resolve, warn.
+package protocol FrontendGateway: Sendable {
+  /// Makes a lazy reference of the definition's result; nothing runs yet.
+  func solve(_ definition: Pb_Definition) async throws -> any FrontendReference
+  /// The config of an image. `logName` is the progress line, `[internal] load metadata for …`.
+  func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage
+  /// Shows a warning; `vertex` is the digest of the vertex it is about.
+  func warn(_ warning: VertexWarning) async
+  /// Runs `body` as a vertex of its own in progress: `[internal] …`. Errors are the vertex's error.
+  func progress<T: Sendable>(named name: String, _ body: @Sendable () async throws -> T) async throws -> T
+  /// The build's fixed facts.
+  var environment: FrontendEnvironment { get }
+}
+
+package struct FrontendEnvironment: Sendable {
+  /// Where native steps run: `BUILDPLATFORM`'s default.
+  package var buildPlatform: Platform
+  /// The frontend's attributes (`SolveRequest.frontendAttributes`).
+  package var attributes: [String: String]
+  package var inputs: [String: Pb_Definition]
+  package init(buildPlatform: Platform, attributes: [String: String], inputs: [String: Pb_Definition] = [:]) {
+    self.buildPlatform = buildPlatform
+    self.attributes = attributes
+    self.inputs = inputs
+  }
+}
+
+/// When to ask the registry although the local store knows the name (BuildKit's image-resolve-mode).
+package enum ImageResolveMode: String, Sendable {
+  /// The local store first when it has the platform, else the registry.
+  case `default` = "default"
+  /// `--pull`: always the registry.
+  case forcePull = "pull"
+  case preferLocal = "local"
+}
+
+package struct ImageResolveOptions: Sendable {
+  package var platform: Platform
+  package var mode: ImageResolveMode
+  package var logName: String
+  package init(platform: Platform, mode: ImageResolveMode = .default, logName: String = "") {
+    self.platform = platform
+    self.mode = mode
+    self.logName = logName
+  }
+}
+
+package struct ResolvedImage: Sendable {
+  /// The name to build on; what a later step must use (usually the name asked for).
+  package var reference: Reference
+  /// Digest of what the name points at: the index for a multi-platform image.
+  package var digest: Digest
+  /// The config document of the asked platform, as received.
+  package var config: [UInt8]
+  package init(reference: Reference, digest: Digest, config: [UInt8]) {
+    self.reference = reference
+    self.digest = digest
+    self.config = config
+  }
+}
+
+/// What a frontend returns: one result, or one a platform (BuildKit's exptypes metadata, typed).
+package struct FrontendResult: Sendable {
+  package struct Target: Sendable {
+    /// `linux/arm/v7`: the platform's id in progress, metadata and folders.
+    package var id: String
+    package var platform: Platform
+    /// nil for an empty filesystem (`FROM scratch` and nothing more).
+    package var reference: (any FrontendReference)?
+    /// `containerimage.config`: JSON without created time and rootfs, which the exporter fills in.
+    package var imageConfig: [UInt8]
+    /// `containerimage.base.config`, when there is a base image.
+    package var baseImageConfig: [UInt8]?
+    package init(id: String, platform: Platform, reference: (any FrontendReference)?, imageConfig: [UInt8], baseImageConfig: [UInt8]? = nil) {
+      self.id = id
+      self.platform = platform
+      self.reference = reference
+      self.imageConfig = imageConfig
+      self.baseImageConfig = baseImageConfig
+    }
+  }
+  /// In the order the platforms were asked for. Never empty.
+  package var targets: [Target]
+  /// Whether the result is an index even with one target (`multi-platform` attribute or several platforms).
+  package var isMultiPlatform: Bool
+  package var metadata: [String: [UInt8]]
+  package init(targets: [Target], isMultiPlatform: Bool, metadata: [String: [UInt8]] = [:]) {
+    self.targets = targets
+    self.isMultiPlatform = isMultiPlatform
+    self.metadata = metadata
+  }
+}
+
+/// Turns a source into LLB through a gateway, and nothing else.
+package protocol Frontend: Sendable {
+  func build(_ gateway: any FrontendGateway) async throws -> FrontendResult
+}

@@ -1,0 +1,66 @@
+package import BuildKitProto
+
+/// One build, as BuildKit's control API asks for it (api/services/control, SolveRequest): a definition or a frontend with
+/// attributes, and what becomes of the result.
+package struct SolveRequest: Sendable {
+  /// Identifies the build in progress and history; any unique text.
+  package var ref: String
+  /// LLB to solve as it is. Exactly one of this and `frontend` is used; a frontend wins.
+  package var definition: Pb_Definition?
+  /// `dockerfile.v0` here; empty with a definition.
+  package var frontend: String
+  /// The frontend's attributes by the peers' names: `filename`, `target`, `platform`, `build-arg:NAME`, `label:NAME`, `no-cache`…
+  package var frontendAttributes: [String: String]
+  package var frontendInputs: [String: Pb_Definition]
+  package var exports: [ExportRequest]
+  package var cacheImports: [CacheOption]
+  package var cacheExports: [CacheOption]
+  /// `security.insecure`, `network.host`…
+  package var entitlements: Set<String>
+
+  package init(
+    ref: String, definition: Pb_Definition? = nil, frontend: String = "", frontendAttributes: [String: String] = [:],
+    frontendInputs: [String: Pb_Definition] = [:], exports: [ExportRequest] = [], cacheImports: [CacheOption] = [],
+    cacheExports: [CacheOption] = [], entitlements: Set<String> = []
+  ) {
+    self.ref = ref
+    self.definition = definition
+    self.frontend = frontend
+    self.frontendAttributes = frontendAttributes
+    self.frontendInputs = frontendInputs
+    self.exports = exports
+    self.cacheImports = cacheImports
+    self.cacheExports = cacheExports
+    self.entitlements = entitlements
+  }
+}
+
+/// One exporter with its attributes, by the peers' names (`image`, `oci`, `local`, `tar`, `docker`; `name`, `push`, `compression`…).
+package struct ExportRequest: Sendable, Hashable {
+  package var type: String
+  package var attributes: [String: String]
+  /// Which of the client's export targets receives a tar or directory (`ClientServices.exportTarget`): the position of the
+  /// output on the command line, as text.
+  package var id: String
+  package init(type: String, attributes: [String: String] = [:], id: String = "0") {
+    self.type = type
+    self.attributes = attributes
+    self.id = id
+  }
+}
+
+/// A cache source or destination.
+package struct CacheOption: Sendable, Hashable {
+  package var type: String
+  package var attributes: [String: String]
+  package init(type: String, attributes: [String: String] = [:]) {
+    self.type = type
+    self.attributes = attributes
+  }
+}
+
+/// How a build ended well: what `--metadata-file` holds, by the peers' names (`containerimage.digest`, `image.name`…).
+package struct SolveResponse: Sendable {
+  package var exporterResponse: [String: String]
+  package init(exporterResponse: [String: String] = [:]) { self.exporterResponse = exporterResponse }
+}
