@@ -2,7 +2,7 @@
 public struct SourcePosition: Hashable, Sendable, Comparable {
   /// The line, counted from 1.
   public var line: Int
-  /// The offset within the line, counted from 0 in UTF-8 bytes.
+  /// The offset within the line, counted from 0 in Unicode scalars (a byte order mark is not counted).
   public var column: Int
 
   /// Makes a position from a 1-based line and a 0-based column.
@@ -16,7 +16,7 @@ public struct SourcePosition: Hashable, Sendable, Comparable {
   }
 }
 
-/// A stretch of a Dockerfile, from its first byte to the one after its last.
+/// A stretch of a Dockerfile, from its first character to the one after its last.
 public struct SourceRange: Hashable, Sendable {
   /// Where it begins.
   public var start: SourcePosition
