@@ -1,0 +1,400 @@
+#include "CHostOS.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/fs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+const int hostos_o_path = O_PATH;
+const int hostos_o_tmpfile = O_TMPFILE;
+const int hostos_no_attribute = ENODATA;
+#else
+#include <copyfile.h>
+const int hostos_o_path = O_RDONLY;
+const int hostos_o_tmpfile = 0;
+const int hostos_no_attribute = ENOATTR;
+#endif
+
+struct hostos_open_how {
+  uint64_t flags, mode, resolve;
+};
+
+int hostos_openat2(int dirfd, const char *path, int flags, uint32_t mode, uint64_t resolve) {
+#ifdef __linux__
+  struct hostos_open_how how = {0};
+  how.flags = (uint64_t)(unsigned)flags | O_CLOEXEC;
+  // openat2 refuses a mode that would not be used.
+  if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) how.mode = mode & 07777;
+  how.resolve = resolve;
+  for (int again = 0;;) {
+    long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    if (fd >= 0) return (int)fd;
+    if (errno == EINTR) continue;
+    // A rename somewhere in the system raced with a "..": the kernel asks to try again.
+    if (errno == EAGAIN && ++again < 256) continue;
+    return -errno;
+  }
+#else
+  (void)dirfd, (void)path, (void)flags, (void)mode, (void)resolve;
+  return -ENOSYS;
+#endif
+}
+
+int hostos_openat(int dirfd, const char *path, int flags, uint32_t mode) {
+  for (;;) {
+    int fd = openat(dirfd, path, flags | O_CLOEXEC, (mode_t)(mode & 07777));
+    if (fd >= 0) return fd;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+static int64_t nanoseconds(int64_t seconds, int64_t nanos) {
+  int64_t out;
+  if (__builtin_mul_overflow(seconds, INT64_C(1000000000), &out) || __builtin_add_overflow(out, nanos, &out))
+    return seconds < 0 ? INT64_MIN + 1 : INT64_MAX;
+  return out;
+}
+
+static void fill(const struct stat *s, struct hostos_stat *out) {
+  out->device = (uint64_t)s->st_dev;
+  out->inode = s->st_ino;
+  out->size = (uint64_t)s->st_size;
+  out->blocks = (uint64_t)s->st_blocks;
+  out->links = s->st_nlink;
+  out->mode = s->st_mode;
+  out->uid = s->st_uid;
+  out->gid = s->st_gid;
+  out->rdev_major = (uint32_t)major(s->st_rdev);
+  out->rdev_minor = (uint32_t)minor(s->st_rdev);
+#ifdef __linux__
+  out->atime_ns = nanoseconds(s->st_atim.tv_sec, s->st_atim.tv_nsec);
+  out->mtime_ns = nanoseconds(s->st_mtim.tv_sec, s->st_mtim.tv_nsec);
+  out->ctime_ns = nanoseconds(s->st_ctim.tv_sec, s->st_ctim.tv_nsec);
+#else
+  out->atime_ns = nanoseconds(s->st_atimespec.tv_sec, s->st_atimespec.tv_nsec);
+  out->mtime_ns = nanoseconds(s->st_mtimespec.tv_sec, s->st_mtimespec.tv_nsec);
+  out->ctime_ns = nanoseconds(s->st_ctimespec.tv_sec, s->st_ctimespec.tv_nsec);
+#endif
+}
+
+int hostos_stat(int dirfd, const char *path, int follow, struct hostos_stat *out) {
+  struct stat s;
+  int result;
+  if (path[0] == 0)
+    result = fstat(dirfd, &s);
+  else
+    result = fstatat(dirfd, path, &s, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+  if (result != 0) return -errno;
+  fill(&s, out);
+  return 0;
+}
+
+int hostos_mount_id(int fd, uint64_t *out) {
+#if defined(__linux__) && defined(STATX_MNT_ID)
+  struct statx s;
+  if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_MNT_ID, &s) != 0) return -errno;
+  if (!(s.stx_mask & STATX_MNT_ID)) return -ENOSYS;
+  *out = s.stx_mnt_id;
+  return 0;
+#else
+  (void)fd, (void)out;
+  return -ENOSYS;
+#endif
+}
+
+int hostos_chmod(int dirfd, const char *name, uint32_t mode) {
+  if (name[0] == 0) {
+    // A descriptor opened for its place only takes no fchmod.
+    if (fchmod(dirfd, (mode_t)mode) == 0) return 0;
+    if (errno != EBADF) return -errno;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", dirfd);
+    return chmod(path, (mode_t)mode) == 0 ? 0 : -errno;
+  }
+#ifdef __linux__
+  if (syscall(SYS_fchmodat2, dirfd, name, mode, AT_SYMLINK_NOFOLLOW) == 0) return 0;
+  if (errno != ENOSYS && errno != EPERM) return -errno;
+#endif
+  return fchmodat(dirfd, name, (mode_t)mode, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+}
+
+int hostos_chown(int dirfd, const char *name, uint32_t uid, uint32_t gid) {
+#ifdef __linux__
+  return fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW | (name[0] == 0 ? AT_EMPTY_PATH : 0)) == 0 ? 0 : -errno;
+#else
+  if (name[0] == 0) return fchown(dirfd, uid, gid) == 0 ? 0 : -errno;
+  return fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+#endif
+}
+
+static struct timespec timespec_of(int64_t ns) {
+  struct timespec t;
+  if (ns == INT64_MIN) {
+    t.tv_sec = 0;
+    t.tv_nsec = UTIME_OMIT;
+    return t;
+  }
+  t.tv_sec = (time_t)(ns / 1000000000);
+  t.tv_nsec = (long)(ns % 1000000000);
+  if (t.tv_nsec < 0) {
+    t.tv_nsec += 1000000000;
+    t.tv_sec -= 1;
+  }
+  return t;
+}
+
+int hostos_set_times(int dirfd, const char *name, int64_t atime_ns, int64_t mtime_ns) {
+  struct timespec times[2] = {timespec_of(atime_ns), timespec_of(mtime_ns)};
+  if (name[0] != 0) return utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+  if (futimens(dirfd, times) == 0) return 0;
+  if (errno != EBADF) return -errno;
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", dirfd);
+  return utimensat(AT_FDCWD, path, times, 0) == 0 ? 0 : -errno;
+}
+
+int hostos_mknod(int dirfd, const char *name, uint32_t mode, uint32_t maj, uint32_t min) {
+#ifdef __linux__
+  return mknodat(dirfd, name, (mode_t)mode, makedev(maj, min)) == 0 ? 0 : -errno;
+#else
+  (void)dirfd, (void)name, (void)mode, (void)maj, (void)min;
+  return -ENOTSUP;
+#endif
+}
+
+int hostos_rename(int fromfd, const char *from, int tofd, const char *to, unsigned flags) {
+#ifdef __linux__
+  if (flags == 0) return renameat(fromfd, from, tofd, to) == 0 ? 0 : -errno;
+  return syscall(SYS_renameat2, fromfd, from, tofd, to, flags) == 0 ? 0 : -errno;
+#else
+  unsigned native = (flags & HOSTOS_RENAME_NOREPLACE ? RENAME_EXCL : 0) | (flags & HOSTOS_RENAME_EXCHANGE ? RENAME_SWAP : 0);
+  return renameatx_np(fromfd, from, tofd, to, native) == 0 ? 0 : -errno;
+#endif
+}
+
+int hostos_link_fd(int fd, int dirfd, const char *name) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return linkat(AT_FDCWD, path, dirfd, name, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
+}
+
+// ---- Extended attributes ----
+
+#ifdef __linux__
+// The magic link of a descriptor stands for its directory, so only `name` itself is looked up, and l…xattr does not follow it.
+static int fd_path(char *path, size_t size, int dirfd, const char *name) {
+  int n = name[0] == 0 ? snprintf(path, size, "/proc/self/fd/%d", dirfd) : snprintf(path, size, "/proc/self/fd/%d/%s", dirfd, name);
+  return n > 0 && (size_t)n < size ? 0 : -ENAMETOOLONG;
+}
+
+ssize_t hostos_xattr_list(int dirfd, const char *name, char *buffer, size_t size) {
+  char path[NAME_MAX + 64];
+  if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
+  ssize_t n = name[0] == 0 ? listxattr(path, buffer, size) : llistxattr(path, buffer, size);
+  return n < 0 ? -errno : n;
+}
+
+ssize_t hostos_xattr_get(int dirfd, const char *name, const char *attribute, void *buffer, size_t size) {
+  char path[NAME_MAX + 64];
+  if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
+  ssize_t n = name[0] == 0 ? getxattr(path, attribute, buffer, size) : lgetxattr(path, attribute, buffer, size);
+  return n < 0 ? -errno : n;
+}
+
+int hostos_xattr_set(int dirfd, const char *name, const char *attribute, const void *value, size_t size) {
+  char path[NAME_MAX + 64];
+  if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
+  int n = name[0] == 0 ? setxattr(path, attribute, value, size, 0) : lsetxattr(path, attribute, value, size, 0);
+  return n < 0 ? -errno : 0;
+}
+
+int hostos_xattr_remove(int dirfd, const char *name, const char *attribute) {
+  char path[NAME_MAX + 64];
+  if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
+  int n = name[0] == 0 ? removexattr(path, attribute) : lremovexattr(path, attribute);
+  return n < 0 ? -errno : 0;
+}
+#else
+static int open_for_xattr(int dirfd, const char *name) {
+  int fd = name[0] == 0 ? fcntl(dirfd, F_DUPFD_CLOEXEC, 0) : openat(dirfd, name, O_RDONLY | O_SYMLINK | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+ssize_t hostos_xattr_list(int dirfd, const char *name, char *buffer, size_t size) {
+  int fd = open_for_xattr(dirfd, name);
+  if (fd < 0) return fd;
+  ssize_t n = flistxattr(fd, buffer, size, 0), result = n < 0 ? -errno : n;
+  close(fd);
+  return result;
+}
+ssize_t hostos_xattr_get(int dirfd, const char *name, const char *attribute, void *buffer, size_t size) {
+  int fd = open_for_xattr(dirfd, name);
+  if (fd < 0) return fd;
+  ssize_t n = fgetxattr(fd, attribute, buffer, size, 0, 0), result = n < 0 ? -errno : n;
+  close(fd);
+  return result;
+}
+int hostos_xattr_set(int dirfd, const char *name, const char *attribute, const void *value, size_t size) {
+  int fd = open_for_xattr(dirfd, name);
+  if (fd < 0) return fd;
+  int result = fsetxattr(fd, attribute, value, size, 0, 0) < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}
+int hostos_xattr_remove(int dirfd, const char *name, const char *attribute) {
+  int fd = open_for_xattr(dirfd, name);
+  if (fd < 0) return fd;
+  int result = fremovexattr(fd, attribute, 0) < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}
+#endif
+
+// ---- Copying ----
+
+static int64_t copy_by_hand(int from, int to, int64_t offset, int64_t length) {
+  enum { size = 256 * 1024 };
+  char *buffer = malloc(size);
+  if (!buffer) return -ENOMEM;
+  int64_t done = 0, result = 0;
+  while (done < length) {
+    size_t want = length - done < size ? (size_t)(length - done) : size;
+    ssize_t got = pread(from, buffer, want, offset + done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) result = -errno;
+    if (got <= 0) break;
+    for (ssize_t put = 0; put < got;) {
+      ssize_t n = pwrite(to, buffer + put, (size_t)(got - put), offset + done + put);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        result = -errno;
+        goto out;
+      }
+      put += n;
+    }
+    done += got;
+  }
+out:
+  free(buffer);
+  return result < 0 ? result : done;
+}
+
+int64_t hostos_copy_range(int from, int to, int64_t offset, int64_t length) {
+  int64_t done = 0;
+#ifdef __linux__
+  while (done < length) {
+    loff_t in = offset + done, out = offset + done;
+    size_t want = length - done > (1 << 30) ? (1 << 30) : (size_t)(length - done);
+    ssize_t n = copy_file_range(from, &in, to, &out, want, 0);
+    if (n > 0) {
+      done += n;
+      continue;
+    }
+    // Nothing copied: the end of the file, or one of the files that the call does not serve (some answer 0 for those).
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EFBIG)) return -errno;
+    break;
+  }
+#endif
+  if (done == length) return done;
+  int64_t rest = copy_by_hand(from, to, offset + done, length - done);
+  return rest < 0 ? rest : done + rest;
+}
+
+int hostos_reflink(int from, int to) {
+#ifdef __linux__
+  return ioctl(to, FICLONE, from) == 0 ? 0 : -errno;
+#else
+  (void)from, (void)to;
+  return -ENOTSUP;
+#endif
+}
+
+int hostos_next_data(int fd, int64_t offset, int64_t size, int64_t *start, int64_t *end) {
+#ifdef SEEK_DATA
+  off_t s = lseek(fd, offset, SEEK_DATA);
+  if (s < 0 && errno == ENXIO) return 0;
+  if (s >= 0) {
+    off_t e = lseek(fd, s, SEEK_HOLE);
+    *start = s;
+    *end = e < 0 || e > size ? size : e;
+    return s < size;
+  }
+#endif
+  *start = offset;
+  *end = size;
+  return offset < size;
+}
+
+int hostos_entries(int dirfd, int (*each)(void *, const char *, size_t, unsigned char, uint64_t), void *context) {
+  // A description of its own, so that two readers do not share a position.
+  int fd = hostos_openat(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) return fd;
+  DIR *dir = fdopendir(fd);
+  if (!dir) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  int result = 0;
+  for (;;) {
+    errno = 0;
+    struct dirent *e = readdir(dir);
+    if (!e) {
+      result = -errno;
+      break;
+    }
+    const char *n = e->d_name;
+    if (n[0] == '.' && (n[1] == 0 || (n[1] == '.' && n[2] == 0))) continue;
+    if (each(context, n, strlen(n), e->d_type, e->d_ino) != 0) break;
+  }
+  closedir(dir);
+  return result;
+}
+
+// ---- Locks ----
+
+#ifdef F_OFD_SETLK
+#define SETLK F_OFD_SETLK
+#else
+#define SETLK F_SETLK
+#endif
+
+int hostos_lock_byte(int fd, int64_t offset, int exclusive) {
+  struct flock lock = {0};
+  lock.l_type = exclusive ? F_WRLCK : F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = offset;
+  lock.l_len = 1;
+  for (;;) {
+    if (fcntl(fd, SETLK, &lock) == 0) return 1;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EACCES) return 0;
+    return -errno;
+  }
+}
+
+int hostos_unlock_byte(int fd, int64_t offset) {
+  struct flock lock = {0};
+  lock.l_type = F_UNLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = offset;
+  lock.l_len = 1;
+  return fcntl(fd, SETLK, &lock) == 0 ? 0 : -errno;
+}
