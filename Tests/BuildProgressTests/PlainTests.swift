@@ -71,8 +71,6 @@ private func plain(_ events: [ProgressEvent], every step: Int64 = 120, options: 
       #1 0.300 three
       #1 DONE 11.0s
 
-      #2 b
-
       """)
   }
 
