@@ -32,10 +32,14 @@ package struct FrontendEnvironment: Sendable {
   /// The frontend's attributes (`SolveRequest.frontendAttributes`).
   package var attributes: [String: String]
   package var inputs: [String: Pb_Definition]
-  package init(buildPlatform: Platform, attributes: [String: String], inputs: [String: Pb_Definition] = [:]) {
+  /// Names the client whose files local sources read: part of their vertices' digests, so that two clients' contexts are never one
+  /// vertex. Unique to the build's client; never empty in a build.
+  package var sessionID: String
+  package init(buildPlatform: Platform, attributes: [String: String], inputs: [String: Pb_Definition] = [:], sessionID: String) {
     self.buildPlatform = buildPlatform
     self.attributes = attributes
     self.inputs = inputs
+    self.sessionID = sessionID
   }
 }
 

@@ -41,3 +41,13 @@ func encode(_ message: some Message) throws(LLBError) -> [UInt8] {
   options.useDeterministicOrdering = true
   do { return try message.serializedBytes(options: options) } catch { throw LLBError(.invalidOption, "a vertex cannot be encoded", cause: error) }
 }
+
+extension Pb_Op {
+  /// The bytes whose digest the vertex is known by. Go's protobuf library writes the members of a oneof after all other fields,
+  /// which is not their order by number; the digest is over Go's bytes.
+  public func canonicalBytes() throws(LLBError) -> [UInt8] {
+    var fields = self, kind = Pb_Op()
+    (fields.op, kind.op) = (nil, op)
+    return try encode(fields) + encode(kind)
+  }
+}

@@ -101,7 +101,7 @@ private struct Marshaller {
     if case .imported(let imported) = vertex.operation {
       (bytes, metadata) = (imported.bytes, imported.metadata)
     } else {
-      (bytes, metadata) = (try encode(try op(vertex)), vertex.options.metadata)
+      (bytes, metadata) = (try op(vertex).canonicalBytes(), vertex.options.metadata)
     }
     let digest = Digest.sha256(of: bytes)
     encoded[id] = digest

@@ -1,7 +1,7 @@
-/// Slash-separated paths as Go's `path` package treats them; digests depend on the exact results.
-public enum SlashPath {
+/// Slash-separated paths as Go's `path` package treats them; digests depend on the exact results. (PathPatterns has more of it for front ends; LLB stands alone.)
+enum SlashPath {
   /// The shortest path that means the same, by text alone: no `.`, no inner `..`, no double slashes; `.` for nothing.
-  public static func clean(_ path: String) -> String {
+  static func clean(_ path: String) -> String {
     let rooted = path.utf8.first == UInt8(ascii: "/")
     var parts: [Substring] = []
     for part in path.split(separator: "/", omittingEmptySubsequences: true) where part != "." {
@@ -16,21 +16,21 @@ public enum SlashPath {
   }
 
   /// The elements joined by slashes, empty ones left out, and cleaned; empty for none.
-  public static func join(_ elements: String...) -> String {
+  static func join(_ elements: String...) -> String {
     let used = elements.filter { !$0.isEmpty }
     return used.isEmpty ? "" : clean(used.joined(separator: "/"))
   }
 
-  public static func isAbsolute(_ path: String) -> Bool { path.utf8.first == UInt8(ascii: "/") }
+  static func isAbsolute(_ path: String) -> Bool { path.utf8.first == UInt8(ascii: "/") }
 
   /// The last element: `.` for an empty path, `/` for slashes alone.
-  public static func base(_ path: String) -> String {
+  static func base(_ path: String) -> String {
     if path.isEmpty { return "." }
     return path.split(separator: "/", omittingEmptySubsequences: true).last.map(String.init) ?? "/"
   }
 
   /// All but the last element, cleaned.
-  public static func directory(_ path: String) -> String {
+  static func directory(_ path: String) -> String {
     guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
     return clean(String(path[...slash]))
   }

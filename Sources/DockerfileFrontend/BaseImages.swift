@@ -1,0 +1,150 @@
+internal import BuildInterface
+internal import DockerfileSyntax
+internal import LLB
+internal import OCIModel
+
+extension Converter {
+  /// Looks up the base images of all stages that the target needs, at once, and adds their ONBUILD triggers, which may need
+  /// more stages in turn.
+  mutating func resolve(_ target: StageState) async throws {
+    while true {
+      let reachable = target.reachable
+      try await resolveBases(reachable: reachable)
+      var needsMore = false
+      for stage in table.stages where reachable.contains(where: { $0 === stage }) {
+        stage.inherit()
+        var triggers = stage.image.config.onBuild
+        if let base = stage.base, !stage.readsOnbuildOfBase {
+          for command in base.commands { if case .onbuild(let onbuild) = command.instruction { triggers.append(onbuild.expression) } }
+          stage.readsOnbuildOfBase = true
+        }
+        guard !triggers.isEmpty else { continue }
+        if try addTriggers(triggers, to: stage) { needsMore = true }
+        stage.image.config.onBuild = []
+      }
+      if !needsMore { return }
+    }
+  }
+
+  private struct Lookup: Sendable {
+    var index: Int
+    var reference: Reference
+    var platform: Platform
+    var options: ImageResolveOptions
+  }
+
+  private func resolveBases(reachable: [StageState]) async throws {
+    let needed = Set(reachable.map(ObjectIdentifier.init))
+    var lookups: [Lookup] = []
+    for (i, stage) in table.stages.enumerated() where stage.base == nil && !stage.isDispatched && !stage.isResolved {
+      let isNeeded = needed.contains(ObjectIdentifier(stage))
+      stage.isResolved = isNeeded
+      if stage.baseName == Converter.scratchName {
+        useScratch(stage)
+        continue
+      }
+      let lookup = try lookup(stage, index: i)
+      stage.baseName = lookup.reference.description
+      if isNeeded { lookups.append(lookup) }
+    }
+    let resolve = request.resolveImage
+    let found = try await withThrowingTaskGroup(of: (Lookup, Result<ResolvedImage, any Error>).self) { group in
+      for lookup in lookups {
+        group.addTask {
+          do { return (lookup, .success(try await resolve(lookup.reference, lookup.options))) } catch { return (lookup, .failure(error)) }
+        }
+      }
+      var found: [(Lookup, Result<ResolvedImage, any Error>)] = []
+      for try await result in group { found.append(result) }
+      return found.sorted { $0.0.index < $1.0.index }
+    }
+    for (lookup, result) in found {
+      let stage = table.stages[lookup.index]
+      switch result {
+      case .success(let image): try located(at: stage.origin) { try use(image, for: stage, lookup) }
+      case .failure(let error): throw baseFailure(error, of: stage, lookup)
+      }
+    }
+  }
+
+  private func useScratch(_ stage: StageState) {
+    stage.state = graph.scratch
+    var image = ImageConfig(platform: targetPlatform)
+    image.config.workingDir = "/"
+    image.config.env = ["PATH=" + Converter.defaultPath]
+    stage.image = image
+    stage.platform = targetPlatform
+    if stage.isImplicit { stage.isDispatched = true }
+  }
+
+  private func lookup(_ stage: StageState, index: Int) throws -> Lookup {
+    let reference: Reference
+    do { reference = try Reference(parsing: stage.baseName).withDefaultTag } catch {
+      throw failure("failed to parse stage name \(GoText.quoted(stage.baseName)): \(error)", at: stage.origin.range)
+    }
+    let platform = stage.platform ?? targetPlatform
+    let prefix = "[" + (options.isMultiPlatform ? platform.fullDescription + " " : "") + "internal]"
+    return Lookup(
+      index: index, reference: reference, platform: platform,
+      options: ImageResolveOptions(platform: platform, mode: options.resolveMode, logName: "\(prefix) load metadata for \(reference)"))
+  }
+
+  private func use(_ resolved: ResolvedImage, for stage: StageState, _ lookup: Lookup) throws {
+    let reference = resolved.reference.with(digest: resolved.digest)
+    stage.baseName = reference.description
+    var image = try ImageConfig(parsing: resolved.config).knownMembersOnly
+    stage.baseImage = image
+    image.created = nil
+    let platform = lookup.platform
+    stage.image = image
+    let hasLayers = !image.diffIDs.isEmpty || image.history.contains { !$0.emptyLayer }
+    if hasLayers {
+      let name = stage.nextStepName("FROM \(reference)", platform: platform, environment: Environment(), showsPlatform: options.isMultiPlatform)
+      stage.state = graph.image(
+        reference, resolveMode: options.resolveMode.llb,
+        options: VertexOptions(
+          name: name, platform: platform, description: ["com.docker.dockerfile.v1.command": stage.isImplicit ? "" : stage.origin.code],
+          location: stage.isForMount ? SourceLocation(request.sourceMap, []) : location(of: stage.origin)))
+    } else {
+      stage.state = graph.scratch
+    }
+    stage.platform = platform
+    if stage.isImplicit { stage.isDispatched = true }
+  }
+
+  /// The gateway's own words (not found, no such platform and which there are…), at the FROM, COPY or mount that asked.
+  private func baseFailure(_ error: any Error, of stage: StageState, _ lookup: Lookup) -> any Error {
+    if error is CancellationError { return error }
+    var failure = (error as? BuildError) ?? BuildError(.unknown, .registry, "\(error)", cause: error)
+    let name = lookup.reference.familiar
+    if !failure.message.contains(name), !failure.message.contains(lookup.reference.description) { failure.message = "\(name): \(failure.message)" }
+    failure.sources.append(request.sourceMap.place(stage.origin.range))
+    if failure.code == .notFound, failure.suggestion == nil, let near = nearestStage(to: name) { failure.suggestion = "did you mean the stage \(near)?" }
+    return failure
+  }
+
+  private func nearestStage(to name: String) -> String? {
+    let word = name.split(separator: ":").first.map(String.init) ?? name
+    return table.stages.compactMap(\.name).first { $0 != word && ($0.hasPrefix(word) || word.hasPrefix($0)) }
+  }
+}
+
+extension ImageConfig {
+  /// Without members that Docker's and OCI's types do not have: a new image does not claim them.
+  var knownMembersOnly: ImageConfig {
+    var copy = self
+    copy.unknown = JSONObject()
+    copy.config.unknown = JSONObject()
+    return copy
+  }
+}
+
+extension BuildInterface.ImageResolveMode {
+  var llb: ResolveMode {
+    switch self {
+    case .default: .default
+    case .forcePull: .pull
+    case .preferLocal: .local
+    }
+  }
+}

@@ -1,0 +1,143 @@
+internal import BuildInterface
+internal import BuildProgress
+internal import DockerfileSyntax
+internal import LLB
+internal import OCIModel
+internal import PathPatterns
+
+/// What one conversion needs: everything that may differ between the platforms of a build is in `target`.
+struct ConversionRequest: Sendable {
+  var dockerfile: Dockerfile
+  var options: FrontendOptions
+  /// nil: none was asked for, and a base image may decide.
+  var target: Platform?
+  var sourceMap: SourceMap
+  var resolveImage: @Sendable (Reference, ImageResolveOptions) async throws -> ResolvedImage
+  /// The build context, restricted to what the given paths need (none: all of it).
+  var mainContext: @Sendable (Graph, _ followPaths: [String]) throws -> State
+}
+
+struct Conversion: Sendable {
+  var definition: Definition
+  var image: ImageConfig
+  var baseImage: ImageConfig?
+  /// SOURCE_DATE_EPOCH, when it was given.
+  var epoch: Timestamp?
+}
+
+/// Turns a Dockerfile into the graph and the image config of one platform, vertex for vertex as BuildKit's frontend does.
+///
+/// The phases, in order: names and bases of stages; which stages read which; the base images of those the target needs, with
+/// their ONBUILD triggers; the instructions, stage by stage; the image config.
+struct Converter {
+  static let scratchName = "scratch"
+  static let contextInput = "context"
+  static let defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+  let request: ConversionRequest
+  let options: FrontendOptions
+  let graph = Graph()
+  let lexer: WordLexer
+  let targetPlatform: Platform
+  /// Nobody asked for a platform.
+  let isImplicitTarget: Bool
+  var globals = Environment()
+  var buildArguments: [String: String]
+  var epoch: Timestamp?
+  var table = StageTable()
+
+  init(_ request: ConversionRequest) {
+    self.request = request
+    options = request.options
+    lexer = WordLexer(escape: request.dockerfile.tree.escape)
+    targetPlatform = request.target ?? request.options.buildPlatform
+    isImplicitTarget = request.target == nil
+    buildArguments = request.options.buildArguments
+  }
+
+  static func convert(_ request: ConversionRequest) async throws -> Conversion {
+    var converter = Converter(request)
+    return try await converter.run()
+  }
+
+  private mutating func run() async throws -> Conversion {
+    guard let last = request.dockerfile.stages.last else { throw BuildError(.invalidArgument, .usage, "the Dockerfile has no stage to build: it needs a FROM") }
+    let target = options.target.isEmpty ? last.name ?? "" : options.target
+    globals = try globalArguments(stageName: target)
+    try readEpoch()
+    try addStages()
+    let stage = try targetStage()
+    try findDependencies()
+    try await resolve(stage)
+    let paths = try dispatchStages(for: stage)
+    return try finish(stage, contextPaths: paths)
+  }
+
+  private func targetStage() throws -> StageState {
+    if options.target.isEmpty, let last = table.stages.last { return last }
+    if let stage = table.named(options.target) { return stage }
+    let known = table.names.filter { !$0.hasPrefix("stage-") }
+    throw BuildError(
+      .notFound, .usage, "target stage \(GoText.quoted(options.target)) could not be found",
+      suggestion: known.isEmpty ? "no stage of \(request.sourceMap.filename) has a name" : "the named stages are \(known.joined(separator: ", "))")
+  }
+
+  private func finish(_ stage: StageState, contextPaths: Set<String>) throws -> Conversion {
+    for (key, value) in options.labels { stage.image.config.labels[key] = value }
+    let context = try request.mainContext(graph, Converter.followPaths(contextPaths))
+    let definition = try stage.state.marshal(MarshalOptions(platform: targetPlatform, inputs: [Converter.contextInput: context]))
+    var image = stage.image
+    if !isImplicitTarget {
+      let isSame = targetPlatform.os == image.platform.os && targetPlatform.architecture == image.platform.architecture
+      image.platform.os = targetPlatform.os
+      image.platform.architecture = targetPlatform.architecture
+      if !targetPlatform.variant.isEmpty || !isSame { image.platform.variant = targetPlatform.variant }
+      if !targetPlatform.osVersion.isEmpty || !isSame { image.platform.osVersion = targetPlatform.osVersion }
+      if !targetPlatform.osFeatures.isEmpty { image.platform.osFeatures = targetPlatform.osFeatures }
+    }
+    image.platform = image.platform.normalized
+    return Conversion(definition: definition, image: image, baseImage: stage.baseImage, epoch: epoch)
+  }
+
+  /// Paths as the local source takes them: relative, sorted; none when the whole context is needed or nothing is.
+  static func followPaths(_ paths: Set<String>) -> [String] {
+    if paths.contains("/") { return [] }
+    return paths.map { SlashPath.join(".", $0) }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+}
+
+// MARK: - Errors and places
+
+extension Converter {
+  /// An error of the Dockerfile at an instruction.
+  func failure(_ message: String, at range: DockerfileSyntax.SourceRange?, code: BuildError.Code = .invalidArgument, suggestion: String? = nil) -> BuildError {
+    BuildError(code, .usage, message, suggestion: suggestion, sources: range.map { [request.sourceMap.place($0)] } ?? [])
+  }
+
+  func unsupported(_ what: String, at origin: InstructionOrigin) -> BuildError {
+    failure("\(what) is not supported yet", at: origin.range, code: .unimplemented)
+  }
+
+  /// Runs `body`; its errors get the instruction's place unless they have one.
+  func located<T>(at origin: InstructionOrigin, _ body: () throws -> T) throws -> T {
+    do {
+      return try body()
+    } catch let error as DockerfileError {
+      throw failure(error.summary, at: error.range ?? origin.range)
+    } catch let error as LLBError {
+      throw failure(error.description, at: origin.range)
+    } catch var error as BuildError {
+      if error.sources.isEmpty { error.sources = [request.sourceMap.place(origin.range)] }
+      throw error
+    }
+  }
+
+  func location(of origin: InstructionOrigin) -> SourceLocation {
+    SourceLocation(request.sourceMap, origin.range.lines.map { SourceSpan(startLine: $0, endLine: $0) })
+  }
+}
+
+extension SourceMap {
+  /// Lines of this file, for an error.
+  func place(_ range: DockerfileSyntax.SourceRange) -> SourcePlace { SourcePlace(filename: filename, data: data, lines: range.lines) }
+}

@@ -1,0 +1,132 @@
+internal import BuildInterface
+internal import DockerfileSyntax
+internal import LLB
+internal import OCIModel
+internal import PathPatterns
+
+extension Converter {
+  /// Runs the instructions of all stages that `target` needs, in the order of the file. Returns the paths of the build context that are read.
+  func dispatchStages(for target: StageState) throws -> Set<String> {
+    let reachable = Set(target.reachable.map(ObjectIdentifier.init))
+    var contextPaths: Set<String> = []
+    for stage in table.stages where reachable.contains(ObjectIdentifier(stage)) && !stage.isDispatched {
+      stage.inherit()
+      stage.isDispatched = true
+      if stage.platform == nil { stage.platform = targetPlatform }
+      try prepare(stage)
+      for command in stage.commands {
+        let origin = command.instruction.origin
+        try located(at: origin) { try dispatch(command, in: stage) }
+      }
+      contextPaths.formUnion(stage.contextPaths)
+    }
+    return contextPaths
+  }
+
+  /// What the steps of a stage find before its first instruction: the image's environment, directory and user.
+  private func prepare(_ stage: StageState) throws {
+    if !stage.image.config.env.contains(where: { Converter.splitVariable($0).name == "PATH" }) {
+      stage.image.config.env.append("PATH=" + Converter.defaultPath)
+    }
+    for entry in stage.image.config.env {
+      let (name, value) = Converter.splitVariable(entry)
+      stage.state.environment[name] = value
+    }
+    if !options.hostname.isEmpty { stage.state.hostname = options.hostname }
+    if !stage.image.config.workingDir.isEmpty { changeDirectory(stage, to: stage.image.config.workingDir) }
+    if !stage.image.config.user.isEmpty { stage.state.user = stage.image.config.user }
+    stage.state.network = options.network
+  }
+
+  static func splitVariable(_ entry: String) -> (name: String, value: String) {
+    guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")) else { return (entry, "") }
+    return (String(entry[..<equals]), String(entry[entry.utf8.index(after: equals)...]))
+  }
+
+  private func dispatch(_ command: StageState.Command, in stage: StageState) throws {
+    var instruction = command.instruction
+    let words = StateWords(stage.state.environment)
+    // A build argument may take the place of an ARG's default, so that is expanded only when it is used.
+    if case .arg = instruction {} else { try instruction.expand { try lexer.expand($0, environment: words).text } }
+    var contents = WordLexer(escape: "\\")
+    contents.ignoresQuotes = true
+    try instruction.expandContents { try contents.expand($0, environment: words).text }
+    switch instruction {
+    case .add(let add): try dispatchAdd(stage, add, command)
+    case .copy(let copy): try dispatchCopy(stage, copy, command)
+    case .run(let run): try dispatchRun(stage, run, command)
+    case .workdir(let workdir): try dispatchWorkdir(stage, workdir, command)
+    case .arg(let arg): try dispatchArg(stage, arg)
+    case .env(let env): dispatchEnv(stage, env)
+    case .label(let label): dispatchLabel(stage, label)
+    case .expose(let expose): try dispatchExpose(stage, expose)
+    case .user(let user): dispatchUser(stage, user)
+    case .volume(let volume): try dispatchVolume(stage, volume)
+    case .stopsignal(let stopsignal): try dispatchStopsignal(stage, stopsignal)
+    case .cmd(let cmd): dispatchCmd(stage, cmd)
+    case .entrypoint(let entrypoint): dispatchEntrypoint(stage, entrypoint)
+    case .healthcheck(let healthcheck): dispatchHealthcheck(stage, healthcheck)
+    case .shell(let shell):
+      stage.image.config.shell = shell.shell
+      stage.commit("SHELL " + GoText.list(shell.shell), layer: false, epoch: epoch)
+    case .maintainer(let maintainer):
+      stage.image.author = maintainer.name
+      stage.commit("MAINTAINER " + maintainer.name, layer: false, epoch: epoch)
+    case .onbuild(let onbuild): stage.image.config.onBuild.append(onbuild.expression)
+    }
+  }
+}
+
+// MARK: - Directories
+
+extension Converter {
+  /// A path below the stage's directory; absolute ones stay as they are written.
+  private static func join(_ directory: String, _ path: String) -> String {
+    if path.isEmpty { return directory.isEmpty ? "/" : directory }
+    if SlashPath.isAbsolute(path) { return path }
+    let parent = directory.isEmpty ? "/" : SlashPath.isAbsolute(directory) ? directory : SlashPath.join("/", directory)
+    return SlashPath.join(parent, path)
+  }
+
+  private func changeDirectory(_ stage: StageState, to path: String) {
+    let directory = Converter.join(stage.image.config.workingDir, path)
+    stage.image.config.workingDir = directory
+    stage.state.directory = directory
+  }
+
+  /// Where a COPY or ADD goes: absolute, with the trailing slash or dot that decides between a file and a folder.
+  static func destination(_ path: String, in directory: String) -> String {
+    let path = path.isEmpty || path == "." ? "./" : path
+    if SlashPath.isAbsolute(path) { return path }
+    var joined = join(directory, path)
+    if path.hasSuffix("/"), !joined.hasSuffix("/") {
+      joined += "/"
+    } else if path.hasSuffix("/.") {
+      if joined != "/" { joined += "/" }
+      joined += "."
+    }
+    return joined
+  }
+
+  /// A source path within its filesystem.
+  static func source(_ path: String) -> String { join("/", path) }
+
+  private func dispatchWorkdir(_ stage: StageState, _ workdir: WorkdirInstruction, _ command: StageState.Command) throws {
+    changeDirectory(stage, to: workdir.path)
+    let directory = stage.state.directory
+    guard directory != "/" else {
+      stage.commit("WORKDIR " + directory, layer: false, epoch: epoch)
+      return
+    }
+    let environment = stage.state.environment
+    let name = StepText.uppercasingInstruction(StepText.expanding(workdir.origin.code, lexer, StateWords(environment)))
+    let user = stage.image.config.user
+    stage.state = try stage.state.file(
+      [.makeDirectory(directory, mode: 0o755, parents: true, owner: user.isEmpty ? nil : FileOwner(parsing: user), created: epoch)],
+      options: VertexOptions(
+        name: stage.nextStepName(
+          name, platform: stage.platform ?? targetPlatform, environment: environment, isOnbuild: command.isOnbuild, showsPlatform: options.isMultiPlatform),
+        platform: stage.platform, location: location(of: workdir.origin)))
+    stage.commit("WORKDIR " + directory, layer: true, epoch: epoch)
+  }
+}

@@ -1,0 +1,90 @@
+internal import BuildInterface
+internal import DockerfileSyntax
+internal import LLB
+internal import OCIModel
+
+/// Instructions that change the image's config and no file.
+extension Converter {
+  func dispatchEnv(_ stage: StageState, _ env: EnvInstruction) {
+    for variable in env.variables {
+      stage.state.environment[variable.key] = variable.value
+      let entry = variable.key + "=" + variable.value
+      if let i = stage.image.config.env.firstIndex(where: { Converter.splitVariable($0).name == variable.key }) {
+        stage.image.config.env[i] = entry
+      } else {
+        stage.image.config.env.append(entry)
+      }
+    }
+    stage.commit(env.variables.reduce(into: "ENV") { $0 += " \($1.key)=\($1.value)" }, layer: false, epoch: epoch)
+  }
+
+  func dispatchLabel(_ stage: StageState, _ label: LabelInstruction) {
+    for label in label.labels { stage.image.config.labels[label.key] = label.value }
+    stage.commit(label.labels.reduce(into: "LABEL") { $0 += " \($1.key)=\($1.value)" }, layer: false, epoch: epoch)
+  }
+
+  func dispatchExpose(_ stage: StageState, _ expose: ExposeInstruction) throws {
+    let words = StateWords(stage.state.environment)
+    var ports: [String] = []
+    for written in expose.ports {
+      for word in try lexer.words(in: written, environment: words) {
+        do { ports += try Ports.parse(word) } catch { throw failure(error.message, at: expose.origin.range) }
+      }
+    }
+    stage.image.config.exposedPorts.formUnion(ports)
+    stage.commit("EXPOSE " + GoText.list(ports), layer: false, epoch: epoch)
+  }
+
+  func dispatchUser(_ stage: StageState, _ user: UserInstruction) {
+    stage.state.user = user.user
+    stage.image.config.user = user.user
+    stage.commit("USER " + user.user, layer: false, epoch: epoch)
+  }
+
+  func dispatchVolume(_ stage: StageState, _ volume: VolumeInstruction) throws {
+    let paths = volume.volumes
+    guard !paths.contains("") else { throw failure("VOLUME specified can not be an empty string", at: volume.origin.range) }
+    stage.image.config.volumes.formUnion(paths)
+    stage.commit("VOLUME " + GoText.list(paths), layer: false, epoch: epoch)
+  }
+
+  func dispatchStopsignal(_ stage: StageState, _ stopsignal: StopsignalInstruction) throws {
+    let signal = stopsignal.signal
+    guard Signals.isSignal(signal) else {
+      throw failure("invalid signal: \(signal)", at: stopsignal.origin.range, suggestion: "give a number or a name as SIGTERM")
+    }
+    stage.image.config.stopSignal = signal
+    stage.commit("STOPSIGNAL " + signal, layer: false, epoch: epoch)
+  }
+
+  /// The words of a command, with the stage's shell before those of the shell form.
+  func arguments(_ command: CommandLine, of stage: StageState) -> [String] {
+    command.prependsShell ? shell(of: stage) + [command.arguments.joined(separator: " ")] : command.arguments
+  }
+  func shell(of stage: StageState) -> [String] { stage.image.config.shell.isEmpty ? ["/bin/sh", "-c"] : stage.image.config.shell }
+
+  func dispatchCmd(_ stage: StageState, _ cmd: CommandInstruction) {
+    let arguments = arguments(cmd.command, of: stage)
+    stage.hasCommand = true
+    stage.image.config.cmd = arguments
+    stage.image.config.argsEscaped = true
+    stage.commit("CMD " + GoText.quoted(arguments), layer: false, epoch: epoch)
+  }
+
+  /// A new entrypoint drops an inherited CMD, which was meant for the old one.
+  func dispatchEntrypoint(_ stage: StageState, _ entrypoint: CommandInstruction) {
+    let arguments = arguments(entrypoint.command, of: stage)
+    stage.image.config.entrypoint = arguments
+    if !stage.hasCommand { stage.image.config.cmd = nil }
+    stage.commit("ENTRYPOINT " + GoText.quoted(arguments), layer: false, epoch: epoch)
+  }
+
+  func dispatchHealthcheck(_ stage: StageState, _ check: HealthcheckInstruction) {
+    stage.image.config.healthcheck = .init(
+      test: check.test, interval: check.interval, timeout: check.timeout, startPeriod: check.startPeriod, startInterval: check.startInterval,
+      retries: Int64(check.retries))
+    let durations = [("Interval", check.interval), ("Timeout", check.timeout), ("StartPeriod", check.startPeriod), ("StartInterval", check.startInterval)]
+    let fields = ["Test:" + GoText.list(check.test)] + durations.map { "\($0.0):\(GoText.duration($0.1))" } + ["Retries:\(check.retries)"]
+    stage.commit("HEALTHCHECK {" + fields.joined(separator: " ") + "}", layer: false, epoch: epoch)
+  }
+}

@@ -1,0 +1,113 @@
+internal import BuildKitProto
+internal import DockerfileSyntax
+internal import LLB
+internal import OCIModel
+
+/// One stage while it becomes a graph: what it is built on, what it has done so far, and how it is shown.
+///
+/// Besides the Dockerfile's stages there is one for every image that a COPY or a mount names directly (`isImplicit`).
+final class StageState {
+  /// One instruction, with the stages it reads.
+  struct Command {
+    var instruction: Instruction
+    /// COPY: its source. RUN: one for every mount. Otherwise empty.
+    var sources: [StageState] = []
+    var isOnbuild = false
+  }
+
+  /// The name after `AS`.
+  let name: String?
+  /// The FROM, or the instruction that names an image directly.
+  let origin: InstructionOrigin
+  /// The base's name with its variables expanded; after resolving, the full reference with its digest.
+  var baseName: String
+  /// The stage that this one continues; nil for an image or scratch.
+  var base: StageState?
+  let isImplicit: Bool
+  /// Made for a mount's `from`; such an image is not traced to a line.
+  var isForMount = false
+  /// As shown in progress; empty for the only stage of a file.
+  var displayName: String
+  var ignoresCache = false
+
+  var state: State
+  var image: ImageConfig
+  /// The base image's config as received; never changed.
+  var baseImage: ImageConfig?
+  var platform: Platform?
+
+  var commands: [Command] = []
+  /// The stages that this one reads besides its base, with the instruction that does.
+  var dependencies: [(stage: StageState, origin: InstructionOrigin)] = []
+
+  /// Its instructions have become part of the graph.
+  var isDispatched = false
+  /// Its base image is known.
+  var isResolved = false
+  var readsOnbuildOfBase = false
+
+  /// ARGs in effect, oldest first; a name may come twice.
+  var arguments: [ArgInstruction.Argument] = []
+  /// Paths of the build context that it reads.
+  var contextPaths: Set<String> = []
+  var hasCommand = false
+  /// Steps shown: done and in all.
+  var stepIndex = 0
+  var stepCount = 0
+
+  init(name: String?, origin: InstructionOrigin, baseName: String, displayName: String, isImplicit: Bool, graph: Graph, platform: Platform) {
+    (self.name, self.origin, self.baseName, self.displayName, self.isImplicit) = (name, origin, baseName, displayName, isImplicit)
+    state = graph.scratch
+    image = ImageConfig(platform: platform)
+  }
+
+  /// Takes over what the base stage has come to.
+  func inherit() {
+    guard let base else { return }
+    state = base.state
+    platform = base.platform
+    image = base.image
+    // Triggers do not carry over from stage to stage: they fired here.
+    image.config.onBuild = []
+    baseImage = base.baseImage
+    arguments = base.arguments
+  }
+
+  func addDependency(on other: StageState, by origin: InstructionOrigin) {
+    if let i = dependencies.firstIndex(where: { $0.stage === other }) { dependencies[i].origin = origin } else { dependencies.append((other, origin)) }
+  }
+
+  /// Adds a line to the image's history.
+  func commit(_ line: String, layer: Bool, isStep: Bool = false, epoch: Timestamp?) {
+    image.history.append(.init(created: epoch, createdBy: line + (isStep ? " # buildkit" : ""), comment: "buildkit.dockerfile.v0", emptyLayer: !layer))
+  }
+}
+
+/// The stages by number and by name.
+struct StageTable {
+  private(set) var stages: [StageState] = []
+  private var byName: [String: StageState] = [:]
+
+  /// Adds a stage and finds out whether it continues an earlier one.
+  mutating func add(_ stage: StageState) {
+    stages.append(stage)
+    stage.base = byName[stage.baseName]
+    if let name = stage.name { byName[name.lowercased()] = stage }
+  }
+  func named(_ name: String) -> StageState? { byName[name.lowercased()] }
+  func numbered(_ index: Int) -> StageState? { stages.indices.contains(index) ? stages[index] : nil }
+  var names: [String] { stages.map(\.displayName).filter { !$0.isEmpty } }
+}
+
+extension StageState {
+  /// This stage and all that it is made from, each once.
+  var reachable: [StageState] {
+    var seen: Set<ObjectIdentifier> = [], order: [StageState] = [], queue = [self]
+    while let next = queue.popLast() {
+      guard seen.insert(ObjectIdentifier(next)).inserted else { continue }
+      order.append(next)
+      queue += (next.base.map { [$0] } ?? []) + next.dependencies.map(\.stage)
+    }
+    return order
+  }
+}

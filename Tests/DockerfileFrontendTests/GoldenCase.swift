@@ -1,0 +1,81 @@
+import BuildInterface
+import BuildKitProto
+import BuildProgress
+import Foundation
+import LLB
+import OCIModel
+import Synchronization
+import Testing
+
+@testable import DockerfileFrontend
+
+/// One Dockerfile of the corpus with its options, and what BuildKit's frontend made of it.
+struct GoldenCase: CustomTestStringConvertible, Sendable {
+  static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Golden")
+
+  let name: String
+  var folder: URL { GoldenCase.root.appending(path: name) }
+  var testDescription: String { name }
+
+  static let all: [GoldenCase] = {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? []
+    return names.filter { FileManager.default.fileExists(atPath: root.appending(path: $0).appending(path: "expected.json").path) }.sorted().map { GoldenCase(name: $0) }
+  }()
+
+  static func json(_ url: URL) throws -> JSONValue { try JSONValue(parsing: [UInt8](Data(contentsOf: url))) }
+
+  func gateway() throws -> FakeGateway {
+    let options = try GoldenCase.json(folder.appending(path: "options.json"))
+    var attributes: [String: String] = [:]
+    for (key, value) in options["opts"]?.objectValue?.members ?? [] { attributes[key] = value.stringValue }
+    return FakeGateway(
+      folder: folder,
+      environment: FrontendEnvironment(
+        buildPlatform: try Platform(parsing: options["build"]?.stringValue ?? "linux/amd64"), attributes: attributes, sessionID: "session-0"))
+  }
+  func expected() throws -> JSONValue { try GoldenCase.json(folder.appending(path: "expected.json")) }
+}
+
+/// A gateway that solves nothing: it records definitions, reads the case's folder and knows the images of images.json.
+final class FakeGateway: FrontendGateway {
+  let folder: URL
+  let environment: FrontendEnvironment
+  let definitions = Mutex<[Pb_Definition]>([])
+  let lookups = Mutex<[String]>([])
+  let warnings = Mutex<[String]>([])
+
+  init(folder: URL, environment: FrontendEnvironment) { (self.folder, self.environment) = (folder, environment) }
+
+  static let images = Result { try GoldenCase.json(GoldenCase.root.appending(path: "images.json")) }
+
+  func solve(_ definition: Pb_Definition) async throws -> any FrontendReference {
+    definitions.withLock { $0.append(definition) }
+    return FakeReference(folder: folder, head: Definition(definition).head)
+  }
+
+  func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
+    lookups.withLock { $0.append("\(reference) \(options.logName) \(options.platform.fullDescription) \(options.mode.rawValue)") }
+    guard let image = try FakeGateway.images.get()[reference.description], let digest = image["digest"]?.stringValue else {
+      throw BuildError(.notFound, .registry, "\(reference): not found")
+    }
+    for (key, config) in image["configs"]?.objectValue?.members ?? [] where try Platform(parsing: key).normalized == options.platform.normalized {
+      return ResolvedImage(reference: reference, digest: try Digest(parsing: digest), config: config.encoded())
+    }
+    let known = image["configs"]?.objectValue?.keys.joined(separator: ", ") ?? ""
+    throw BuildError(.notFound, .registry, "no match for platform \(options.platform) in manifest", suggestion: "the image has \(known)")
+  }
+
+  func warn(_ warning: VertexWarning) async { warnings.withLock { $0.append(String(decoding: warning.short, as: UTF8.self)) } }
+  func progress<T: Sendable>(named name: String, _ body: @Sendable () async throws -> T) async throws -> T { try await body() }
+}
+
+struct FakeReference: FrontendReference {
+  let folder: URL
+  let head: Digest?
+  func evaluate() async throws {}
+  func readFile(_ path: String, limit: Int) async throws -> [UInt8] {
+    guard let data = try? Data(contentsOf: folder.appending(path: path)) else { throw BuildError(.notFound, .build, "open \(path): no such file or directory") }
+    return [UInt8](data)
+  }
+  func exists(_ path: String) async throws -> Bool { FileManager.default.fileExists(atPath: folder.appending(path: path).path) }
+}
