@@ -48,10 +48,10 @@ let parts: [Part] = [
   // System
   Part("CHostOS", .c),
   Part("HostOS", own: ["CHostOS"], external: [system, nioPosix, nioCore, subprocess]),
-  Part("CZlib", .systemLibrary(pkgConfig: "zlib", apt: ["zlib1g-dev"])),
+  Part("CLibdeflate", .systemLibrary(pkgConfig: "libdeflate", apt: ["libdeflate-dev"])),
   Part("CZstd", .systemLibrary(pkgConfig: "libzstd", apt: ["libzstd-dev"])),
   Part("CIsal", .systemLibrary(pkgConfig: "libisal", apt: ["libisal-dev"])),
-  Part("LayerArchive", own: ["OCIModel", "HostOS", "CZlib", "CZstd", "CIsal"]),
+  Part("LayerArchive", own: ["OCIModel", "HostOS", "CHostOS", "CLibdeflate", "CZstd", "CIsal"]),
   Part("ContentStore", own: ["OCIModel", "HostOS"], external: [grdb]),
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL, subprocess, logging]),
   // Engine
