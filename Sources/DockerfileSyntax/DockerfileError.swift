@@ -37,12 +37,17 @@ public struct DockerfileError: Error, Sendable, Equatable, CustomStringConvertib
   /// A word that may have been meant, in the writer's own case.
   public var suggestion: String?
 
-  /// Makes an error.
+  /// The longest message; hostile words are cut short.
+  static let maximumMessageLength = 2000
+
+  /// Makes an error; a message of more than 2,000 characters is cut short.
   public init(_ code: Code, _ message: String, range: SourceRange? = nil, focus: SourceRange? = nil, suggestion: String? = nil) {
-    (self.code, self.message, self.range, self.focus, self.suggestion) = (code, message, range, focus, suggestion)
+    let isLong = message.unicodeScalars.count > DockerfileError.maximumMessageLength
+    self.message = isLong ? String(message.unicodeScalars.prefix(DockerfileError.maximumMessageLength)) + "…" : message
+    (self.code, self.range, self.focus, self.suggestion) = (code, range, focus, suggestion)
   }
 
-  /// The message with its line and the suggestion: `line 3: unknown instruction RUNN (did you mean RUN?)`.
+  /// The message with its line and the suggestion: `line 3: unknown instruction: RUNN (did you mean RUN?)`.
   public var description: String {
     let place = range.map { "line \($0.start.line): " } ?? ""
     return place + summary

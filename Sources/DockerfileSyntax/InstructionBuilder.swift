@@ -44,7 +44,7 @@ struct InstructionBuilder {
     case "WORKDIR": .instruction(.workdir(WorkdirInstruction(origin: origin, path: try single("a path"))))
     default:
       throw DockerfileError(
-        .unknownInstruction, node.keyword.isEmpty ? "an instruction is expected here" : "there is no instruction \(node.keyword)",
+        .unknownInstruction, node.keyword.isEmpty ? "an instruction is expected here" : "unknown instruction: \(node.keyword)",
         focus: node.keywordRange, suggestion: Suggestion.nearest(to: node.keyword, among: InstructionBuilder.keywords, ignoringCase: true))
     }
   }

@@ -35,7 +35,8 @@ extension WordRun {
   }
 
   private func unsupported(_ modifier: Unicode.Scalar?, colon: Bool) -> DockerfileError {
-    let text = (colon ? ":" : "") + (modifier.map { String(Character($0)) } ?? "")
+    guard let modifier else { return failure("'}' is missing in \"${\"") }
+    let text = (colon ? ":" : "") + String(Character(modifier))
     return failure("there is no modifier \(text.quoted) (known are - :- + :+ ? :? # ## % %% / //)")
   }
 
