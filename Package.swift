@@ -1,5 +1,4 @@
 // swift-tools-version: 6.1
-import Foundation
 import PackageDescription
 
 // The targets and who may import whom: the table of ARCHITECTURE.md ("The parts"). `make lint` and the test run compare the two.
@@ -69,24 +68,19 @@ let parts: [Part] = [
   Part("TestSupport", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildProgress", "BuildInterface", "BuildSolver"], external: [nioCore, nioPosix, nioHTTP1]),
 ]
 
-let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path
-func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: here + "/" + path) }
-let present = parts.filter { exists("Sources/" + $0.name) }
-let presentNames = Set(present.map(\.name))
-
-var keep = presentNames
-if let only = Context.environment["MANIFOLD_ONLY"], !only.isEmpty {
+var keep = Set(parts.map(\.name))
+let only = Set((Context.environment["MANIFOLD_ONLY"] ?? "").split(separator: ",").map(String.init))
+if !only.isEmpty {
   keep = []
-  var queue = only.split(separator: ",").map(String.init)
-  if exists("Tests"), queue.contains(where: { exists("Tests/" + $0 + "Tests") }), presentNames.contains("TestSupport") { queue.append("TestSupport") }
+  var queue = Array(only)
   while let name = queue.popLast() {
-    if keep.insert(name).inserted, let part = present.first(where: { $0.name == name }) { queue += part.own }
+    if keep.insert(name).inserted, let part = parts.first(where: { $0.name == name }) { queue += part.own }
   }
 }
 
 var targets: [Target] = []
-for part in present where keep.contains(part.name) {
-  let dependencies = part.own.filter { presentNames.contains($0) }.map { Target.Dependency.target(name: $0) } + part.external
+for part in parts where keep.contains(part.name) {
+  let dependencies = part.own.map { Target.Dependency.target(name: $0) } + part.external
   switch part.kind {
   case .library:
     targets.append(.target(name: part.name, dependencies: dependencies, swiftSettings: strict))
@@ -98,13 +92,13 @@ for part in present where keep.contains(part.name) {
     targets.append(.systemLibrary(name: part.name, pkgConfig: pkgConfig, providers: [.apt(apt)]))
   }
 }
-let only = Context.environment["MANIFOLD_ONLY"].map { Set($0.split(separator: ",").map(String.init)) } ?? []
-for name in (present.map(\.name) + ["Integration", "Package"]) where exists("Tests/" + name + "Tests") && (only.isEmpty || only.contains(name)) {
-  let all = name == "Integration" ? present.filter { if case .systemLibrary = $0.kind { false } else { $0.name != "CHostOS" } }.map(\.name)
-    : [name, "TestSupport"] + (parts.first { $0.name == name }?.own ?? [])
-  let own = Set(all).filter { presentNames.contains($0) && (only.isEmpty || keep.contains($0)) }.sorted()
-  targets.append(.testTarget(name: name + "Tests", dependencies: own.map { .target(name: $0) } + [crypto, nioCore, nioPosix, nioHTTP1, grdb, protobuf, system],
-    exclude: exists("Tests/" + name + "Tests/Golden") ? ["Golden"] : [], swiftSettings: strict))
+for suite in suites where keep.contains(suite.name) && (only.isEmpty || only.contains(suite.name)) {
+  let own = [suite.name] + (parts.first { $0.name == suite.name }?.own ?? []).filter { name in
+    parts.contains { part in part.name == name && { if case .systemLibrary = part.kind { false } else { true } }() }
+  }
+  targets.append(
+    .testTarget(
+      name: suite.name + "Tests", dependencies: own.map { .target(name: $0) } + suite.external, exclude: suite.golden ? ["Golden"] : [], swiftSettings: strict))
 }
 
 let package = Package(

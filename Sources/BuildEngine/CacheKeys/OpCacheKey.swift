@@ -1,0 +1,210 @@
+internal import BuildKitProto
+internal import OCIModel
+internal import PathPatterns
+
+/// The cache-map digest of an op and what of each input matters to it, exactly as BuildKit computes them
+/// (solver/llbsolver/ops). Pure: the solver's `CacheMap` is made from it by the op.
+struct OpCacheKey: Sendable, Hashable {
+  struct Input: Sendable, Hashable {
+    /// Joined to the input's key when the op looks at a part of it only.
+    var selector: Digest?
+    /// The parts whose content decides; nil when only the definition of the input does.
+    var content: [ContentSelector]?
+  }
+  var digest: Digest
+  var inputs: [Input]
+}
+
+/// A part of a tree whose content goes into a cache key (BuildKit's opsutils.Selector).
+struct ContentSelector: Sendable, Hashable {
+  var path: String
+  var wildcard = false
+  var followLinks = false
+  var includePatterns: [String] = []
+  var excludePatterns: [String] = []
+  var requiredPaths: [String] = []
+  var hasWildcardOrFilters: Bool { wildcard || !includePatterns.isEmpty || !excludePatterns.isEmpty }
+}
+
+/// A definition that no well-behaved frontend makes.
+struct InvalidDefinition: Error, CustomStringConvertible {
+  var description: String
+  init(_ description: String) { self.description = description }
+}
+
+extension OpCacheKey {
+  // MARK: Exec
+
+  /// `platform` is the op's, normalised. Host addresses, proxies, mount selectors and ids of cache mounts do not change a
+  /// result and are left out.
+  static func exec(_ op: Pb_ExecOp, platform: Platform, inputCount: Int) throws -> OpCacheKey {
+    var normal = op
+    for i in normal.meta.extraHosts.indices { normal.meta.extraHosts[i].ip = "" }
+    for i in normal.mounts.indices {
+      normal.mounts[i].selector = ""
+      if clearsCacheOptions(normal.mounts[i]) {
+        normal.mounts[i].cacheOpt.id = ""
+        normal.mounts[i].cacheOpt.sharing = .shared
+      }
+    }
+    normal.meta.clearProxyEnv()
+    if normal.mounts.count == 1, isPlainRoot(normal.mounts[0]) { normal.mounts = [] }
+    var document = JSONObject([("Type", "buildkit.exec.v0"), ("Exec", normal.goForm), ("OS", .string(platform.os)), ("Arch", .string(platform.architecture))])
+    addOptional(platform, to: &document)
+    return OpCacheKey(digest: .sha256(of: JSONValue.object(document).encoded()), inputs: try mountInputs(op, inputCount: inputCount))
+  }
+
+  private static func addOptional(_ platform: Platform, to document: inout JSONObject) {
+    if !platform.variant.isEmpty { document["Variant"] = .string(platform.variant) }
+    if !platform.osVersion.isEmpty { document["OSVersion"] = .string(platform.osVersion) }
+    if !platform.osFeatures.isEmpty { document["OSFeatures"] = .array(platform.osFeatures.map { .string($0) }) }
+  }
+
+  /// A Dockerfile's default cache mount keeps its id, for compatibility with keys of old builds.
+  private static func clearsCacheOptions(_ mount: Pb_Mount) -> Bool {
+    guard mount.hasCacheOpt else { return false }
+    if mount.cacheOpt.sharing == .shared {
+      if mount.cacheOpt.id == mount.dest { return false }
+      if let slash = mount.cacheOpt.id.firstIndex(of: "/"), mount.cacheOpt.id[mount.cacheOpt.id.index(after: slash)...] == mount.dest { return false }
+    }
+    return true
+  }
+
+  private static func isPlainRoot(_ m: Pb_Mount) -> Bool {
+    m.dest == "/" && m.selector.isEmpty && !m.readonly && m.mountType == .bind && !m.hasCacheOpt && !m.hasSshopt && !m.hasSecretOpt && m.resultID.isEmpty
+  }
+
+  private static func mountInputs(_ op: Pb_ExecOp, inputCount: Int) throws -> [Input] {
+    var selectors = [[String]](repeating: [], count: inputCount)
+    var byContent = [Bool](repeating: false, count: inputCount)
+    for mount in op.mounts {
+      if mount.mountType == .secret || mount.mountType == .ssh || mount.mountType == .tmpfs || mount.input == -1 { continue }
+      guard mount.input >= 0, mount.input < inputCount else { throw InvalidDefinition("exec has a mount of input \(mount.input), but \(inputCount) inputs") }
+      let i = Int(mount.input)
+      let selector = GoPath.join(["/", mount.selector])
+      selectors[i].append(selector)
+      // Content may stand for the definition only where nothing outside the selected part can end up in a result.
+      var content = mount.output == -1 || mount.readonly || selector == "/"
+      switch mount.contentCache {
+      case .off: content = false
+      case .on: guard content else { throw InvalidDefinition("exec forces content cache on mount \(mount.dest), which is writable and partial") }
+      default: if mount.dest == "/" { content = false }
+      }
+      byContent[i] = content
+    }
+    return (0..<inputCount).map { i in
+      var input = Input()
+      if !selectors[i].isEmpty { input.selector = .sha256(of: selectors[i].joined(separator: "\0")) }
+      if byContent[i] {
+        let paths = withoutChildren(selectors[i])
+        input.content = paths.contains { $0.isEmpty || $0 == "/" } ? [] : paths.map { ContentSelector(path: $0, followLinks: true) }
+      }
+      return input
+    }
+  }
+
+  /// Drops paths beneath another of the list, and sorts.
+  static func withoutChildren(_ paths: [String]) -> [String] {
+    if paths.count <= 1 { return paths }
+    let set = Set(paths)
+    return set.filter { path in !set.contains { $0 != path && path.utf8.starts(with: ($0.hasSuffix("/") ? $0 : $0 + "/").utf8) } }
+      .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+
+  // MARK: File
+
+  static func file(_ op: Pb_FileOp, inputCount: Int) throws -> OpCacheKey {
+    var selectors: [Int: [ContentSelector]] = [:]
+    var invalid = Set<Int>()
+    var actions: [JSONValue] = []
+    var indexes: [[Int64]] = []
+    for action in op.actions {
+      guard var body = action.action else { throw InvalidDefinition("file op has an empty action") }
+      if action.input != -1 { invalid.insert(Int(truncatingIfNeeded: action.input)) }
+      if let owner = body.owner { try addOwner(owner, to: &selectors) }
+      if case .copy(var copy) = body, action.secondaryInput != -1, action.secondaryInput < inputCount {
+        selectors[Int(action.secondaryInput), default: []].append(
+          ContentSelector(
+            path: copy.src, wildcard: copy.allowWildcard && GoPath.containsWildcards(copy.src), followLinks: copy.followSymlink,
+            includePatterns: copy.includePatterns, excludePatterns: copy.excludePatterns, requiredPaths: copy.requiredPaths))
+        copy.src = GoPath.base(copy.src)
+        body = .copy(copy)
+      }
+      actions.append(.string(Base64.encoded(body.goForm.encoded())))
+      indexes.append([action.input, action.secondaryInput, action.output])
+    }
+    var document = JSONObject([("Type", "buildkit.file.v0"), ("Actions", actions.isEmpty ? .array([]) : .array(actions))])
+    if !isDefault(indexes), !indexes.isEmpty { document["indexes"] = .array(indexes.map { .array($0.map { .int($0) }) }) }
+    var inputs = [Input](repeating: Input(), count: inputCount)
+    for (index, list) in selectors {
+      guard index >= 0, index < inputCount else { throw InvalidDefinition("file op reads input \(index), but has \(inputCount)") }
+      if invalid.contains(index) { continue }
+      // Descending, as the peers have always joined them.
+      let paths = list.map(\.path).sorted { $1.utf8.lexicographicallyPrecedes($0.utf8) }
+      inputs[index].selector = .sha256(of: paths.joined(separator: "\0"))
+      inputs[index].content = deduplicated(list)
+    }
+    return OpCacheKey(digest: .sha256(of: JSONValue.object(document).encoded()), inputs: inputs)
+  }
+
+  /// The chain that keys of old versions had in mind when they left the indexes out: the first action on input 0, each
+  /// later one on the result of the one before, second inputs 1, one output at the end. (The input of a later action is
+  /// compared as the peers do it, with the count of actions for the count of inputs.)
+  private static func isDefault(_ indexes: [[Int64]]) -> Bool {
+    if indexes.isEmpty { return false }
+    for (i, index) in indexes.enumerated() {
+      if index[0] != (i == 0 ? 0 : Int64(indexes.count + i - 1)) { return false }
+      if index[1] != -1, index[1] != 1 { return false }
+      if index[2] != (i == indexes.count - 1 ? 0 : -1) { return false }
+    }
+    return true
+  }
+
+  private static func addOwner(_ owner: Pb_ChownOpt, to selectors: inout [Int: [ContentSelector]]) throws {
+    for (option, has, file) in [(owner.user, owner.hasUser, "/etc/passwd"), (owner.group, owner.hasGroup, "/etc/group")] where has {
+      guard case .byName(let named)? = option.user else { continue }
+      guard named.input >= 0 else { throw InvalidDefinition("file op looks up an owner in input \(named.input)") }
+      selectors[Int(named.input), default: []].append(ContentSelector(path: file, followLinks: true))
+    }
+  }
+
+  private static func deduplicated(_ list: [ContentSelector]) -> [ContentSelector] {
+    let plain = list.filter { !$0.hasWildcardOrFilters }
+    let paths = withoutChildren(plain.filter { !$0.followLinks }.map(\.path))
+    let followed = withoutChildren(plain.filter(\.followLinks).map(\.path))
+    let all = paths.map { ContentSelector(path: $0) } + followed.map { ContentSelector(path: $0, followLinks: true) } + list.filter(\.hasWildcardOrFilters)
+    return all.enumerated().sorted { a, b in
+      a.element.path == b.element.path ? a.offset < b.offset : a.element.path.utf8.lexicographicallyPrecedes(b.element.path.utf8)
+    }.map(\.element)
+  }
+
+  // MARK: Sources
+
+  /// `key` is what a source says identifies its content.
+  static func source(_ key: String) -> Digest { .sha256(of: "buildkit.source.v0:" + key) }
+
+  /// The definition key of an image: what the name resolved to, for a platform.
+  static func image(_ digest: Digest, platform: Platform) -> Digest {
+    var document = JSONObject([("Digest", .string(digest.description)), ("OS", .string(platform.os)), ("Arch", .string(platform.architecture))])
+    addOptional(platform, to: &document)
+    return source(Digest.sha256(of: JSONValue.object(document).encoded()).description)
+  }
+
+  /// The content key of an image: its layers' chain id (image-spec, "Layer ChainID"), whatever the name; nil without layers.
+  static func imageContent(_ config: ImageConfig) -> Digest? {
+    guard var chain = config.diffIDs.first else { return nil }
+    for id in config.diffIDs.dropFirst() { chain = .sha256(of: "\(chain) \(id)") }
+    return source(chain.description)
+  }
+}
+
+extension Pb_FileAction.OneOf_Action {
+  fileprivate var owner: Pb_ChownOpt? {
+    switch self {
+    case .copy(let a): a.hasOwner ? a.owner : nil
+    case .mkfile(let a): a.hasOwner ? a.owner : nil
+    case .mkdir(let a): a.hasOwner ? a.owner : nil
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,206 @@
+internal import AsyncHTTPClient
+internal import BuildInterface
+internal import BuildKitProto
+internal import BuildSnapshots
+internal import BuildSolver
+internal import ContentStore
+internal import GRDB
+internal import HostOS
+internal import NIOCore
+internal import NIOHTTP1
+internal import OCIModel
+
+/// `http://` and `https://`: one file (BuildKit's source/http). What a URL gave is remembered by its entity tag, so that an
+/// unchanged file is asked about, not fetched.
+struct HTTPSource: Op {
+  let url: String
+  let filename: String
+  let checksum: Digest?
+  let mode: UInt32
+  let uid: UInt32
+  let gid: UInt32
+  let services: EngineServices
+
+  static let migration = StoreMigration("http-source-1") { db in
+    try db.execute(
+      sql: """
+        CREATE TABLE http_source (
+          request TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, filename TEXT NOT NULL, modified TEXT NOT NULL) WITHOUT ROWID;
+        """)
+  }
+
+  /// What a URL gave.
+  private struct Fetched: Sendable {
+    var digest: Digest
+    var filename: String
+    /// As the server wrote it, when it is a date.
+    var modified: String
+  }
+
+  init(_ source: Pb_SourceOp, services: EngineServices) throws {
+    url = source.identifier
+    filename = source.attrs["http.filename"] ?? ""
+    checksum = try source.attrs["http.checksum"].map { try Digest(parsing: $0) }
+    func number(_ key: String) throws -> UInt32 {
+      guard let text = source.attrs[key] else { return 0 }
+      let value = text.hasPrefix("0") && text.count > 1 ? UInt32(text, radix: 8) : UInt32(text)
+      guard let value else { throw InvalidDefinition("http source \(source.identifier): \(key) is \"\(text)\"") }
+      return value
+    }
+    mode = try number("http.perm")
+    uid = try number("http.uid")
+    gid = try number("http.gid")
+    for key in source.attrs.keys where !["http.filename", "http.checksum", "http.perm", "http.uid", "http.gid"].contains(key) {
+      throw BuildError(.unimplemented, .build, "http source \(source.identifier): the attribute \(key) is not supported yet")
+    }
+    self.services = services
+  }
+
+  func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
+    let found = try await resolved(context)
+    var document = JSONObject([
+      ("Filename", .string(found.filename)), ("Perm", .int(mode)), ("UID", .int(uid)), ("GID", .int(gid)), ("Checksum", .string(found.digest.description)),
+    ])
+    if !found.modified.isEmpty { document["LastModTime"] = .string(found.modified) }
+    let key = Digest.sha256(of: JSONValue.object(document).encoded())
+    return CacheMapAnswer(CacheMap(digest: CacheDigest(OpCacheKey.source(key.description))))
+  }
+
+  /// With a checksum nothing needs to be asked to know the content.
+  private func resolved(_ context: OpContext) async throws -> Fetched {
+    if let checksum { return Fetched(digest: checksum, filename: safeName(disposition: nil), modified: "") }
+    let session = try services.session(of: context)
+    return try await session.downloads.value(for: request) { try await self.fetch(context) }
+  }
+
+  private var request: String { [url, filename, String(mode), String(uid), String(gid)].joined(separator: "\0") }
+
+  func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
+    var found = try await resolved(context)
+    if try await !services.store.contains(found.digest) {
+      let fetched = try await fetch(context)
+      guard fetched.digest == found.digest else {
+        throw BuildError(
+          .failedPrecondition, .build, "digest mismatch for \(url): \(fetched.digest), expected \(found.digest)",
+          suggestion: "the file changed, or the checksum is wrong: check where it comes from, then correct --checksum")
+      }
+      if checksum == nil { found = fetched }
+    }
+    let time = HTTPDate.nanoseconds(found.modified) ?? 0
+    let layer = try await services.refs.newMutable(parent: nil, description: "http url \(url)", recordType: .regular)
+    do {
+      let reader = try await services.store.reader(found.digest)
+      let name = found.filename
+      let size = reader.size
+      let mode = mode == 0 ? 0o600 : mode
+      let (uid, gid) = (uid, gid)
+      try await layer.withMounted { root in
+        let file = try root.openFile(name, flags: [.writeOnly, .create, .exclusive], mode: mode, follow: .none)
+        try reader.descriptor.copyContents(to: file, size: size)
+        try file.setMode(mode)
+        if uid != 0 || gid != 0 { try file.setOwner(uid: uid, gid: gid) }
+        try file.setTimes(accessed: time, modified: time)
+      }
+      return [TreeResult(.snapshot(try await layer.commit()))]
+    } catch {
+      await layer.discard()
+      throw error
+    }
+  }
+
+  private func fetch(_ context: OpContext) async throws -> Fetched {
+    let key = Digest.sha256(of: request).description
+    let known = try await services.store.database.read { db in
+      try Row.fetchOne(db, sql: "SELECT etag, digest, filename, modified FROM http_source WHERE request = ?", arguments: [key])
+        .map { row in (etag: row[0] as String, digest: row[1] as String, filename: row[2] as String, modified: row[3] as String) }
+    }
+    var message = HTTPClientRequest(url: url)
+    message.headers.add(name: "User-Agent", value: "manifold")
+    var unchanged: Fetched?
+    if let known, let digest = Digest(known.digest), try await services.store.contains(digest) {
+      message.headers.add(name: "If-None-Match", value: known.etag)
+      unchanged = Fetched(digest: digest, filename: known.filename, modified: known.modified)
+    }
+    let response: HTTPClientResponse
+    do {
+      response = try await services.httpClient.execute(message, timeout: .minutes(30))
+    } catch let error where !(error is CancellationError) {
+      throw BuildError(.unavailable, .build, "cannot fetch \(url)", suggestion: "check the address and this machine's network", cause: error)
+    }
+    if response.status == .notModified, let unchanged { return unchanged }
+    guard (200..<300).contains(response.status.code) else {
+      throw BuildError(.unavailable, .build, "cannot fetch \(url): the server answered \(response.status.code) \(response.status.reasonPhrase)")
+    }
+    return try await save(response, key: key, context: context)
+  }
+
+  private func save(_ response: HTTPClientResponse, key: String, context: OpContext) async throws -> Fetched {
+    let total = response.headers.first(name: "Content-Length").flatMap { Int64($0) } ?? 0
+    let status = context.progress.transfer(url, total: total)
+    defer { status.finish() }
+    let writer = try await services.store.writer()
+    var count: Int64 = 0
+    for try await buffer in response.body {
+      let bytes = [UInt8](buffer: buffer)
+      count += Int64(bytes.count)
+      try await Blocking.run { try bytes.withUnsafeBytes { try writer.write($0) } }
+      status.update(count)
+    }
+    let (digest, size) = try await writer.commit()
+    let modified = response.headers.first(name: "Last-Modified").flatMap { HTTPDate.nanoseconds($0) == nil ? nil : $0 } ?? ""
+    let found = Fetched(digest: digest, filename: safeName(disposition: response.headers.first(name: "Content-Disposition")), modified: modified)
+    if let etag = response.headers.first(name: "ETag"), !etag.isEmpty {
+      try await services.store.database.write { db in
+        try db.execute(
+          sql: "INSERT OR REPLACE INTO http_source (request, etag, digest, size, filename, modified) VALUES (?, ?, ?, ?, ?, ?)",
+          arguments: [key, etag, found.digest.description, size, found.filename, found.modified])
+      }
+    }
+    return found
+  }
+
+  /// The file's name: as asked, else what the server calls it, else the last part of the URL's path, else `download`. Never a path.
+  private func safeName(disposition: String?) -> String {
+    func safe(_ name: String) -> String? {
+      let last = name.split(separator: "/").last.map(String.init) ?? ""
+      return last.isEmpty || last == "." || last == ".." || last.utf8.contains(0) ? nil : last
+    }
+    if let name = safe(filename) { return name }
+    for part in (disposition ?? "").split(separator: ";") {
+      let pair = part.split(separator: "=", maxSplits: 1)
+      guard pair.count == 2, pair[0].drop(while: { $0 == " " }).lowercased() == "filename" else { continue }
+      if let name = safe(pair[1].trimmingPrefix(while: { $0 == " " || $0 == "\"" }).description.replacing("\"", with: "")) { return name }
+    }
+    var path = url[...]
+    if let scheme = path.range(of: "://") { path = path[scheme.upperBound...] }
+    path = path.prefix { $0 != "?" && $0 != "#" }
+    guard let slash = path.firstIndex(of: "/") else { return "download" }
+    return safe(URLText.percentDecoded(String(path[slash...]))) ?? "download"
+  }
+}
+
+/// Dates of HTTP headers, in the one form that servers send (RFC 9110, 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`).
+enum HTTPDate {
+  static func nanoseconds(_ text: String) -> Int64? {
+    let parts = text.split(separator: " ")
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    guard parts.count == 6, parts[5] == "GMT", parts[1].count == 2, let month = months.firstIndex(of: String(parts[2])) else { return nil }
+    let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
+    return (try? Timestamp(rfc3339: "\(parts[3])-\(number)-\(parts[1])T\(parts[4])Z"))?.nanosecondsSinceEpoch
+  }
+}
+
+enum URLText {
+  static func percentDecoded(_ text: String) -> String {
+    var out = [UInt8](), bytes = Array(text.utf8)[...]
+    while let c = bytes.popFirst() {
+      if c == 0x25, bytes.count >= 2, let value = UInt8(String(decoding: bytes.prefix(2), as: UTF8.self), radix: 16) {
+        out.append(value)
+        bytes = bytes.dropFirst(2)
+      } else {
+        out.append(c)
+      }
+    }
+    return String(decoding: out, as: UTF8.self)
+  }
+}

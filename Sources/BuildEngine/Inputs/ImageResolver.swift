@@ -1,0 +1,145 @@
+internal import BuildInterface
+internal import ContentStore
+internal import OCIModel
+internal import OCIRegistry
+internal import Synchronization
+
+/// An image, for one platform, as a build sees it.
+struct BaseImage: Sendable {
+  enum Place: Sendable {
+    /// All of it is in the local store.
+    case localStore
+    case registry
+  }
+  /// As asked for.
+  var reference: Reference
+  /// Of what the name points at: the index of a multi-platform image.
+  var digest: Digest
+  var manifest: ImageManifest
+  var config: ImageConfig
+  var configBytes: [UInt8]
+  var place: Place
+  /// Said about it in progress; not an error.
+  var warnings: [String]
+}
+
+/// Resolves image names for one build: each name once, whatever the platforms and however many steps use it. What was
+/// fetched stays in the content store, so a later build asks the registry only what the tag points at.
+final class ImageResolver: Sendable {
+  private let store: ContentStore
+  private let images: LocalImages
+  private let client: RegistryClient
+  private let roots = Mutex<[String: SingleFlight<Root>]>([:])
+
+  /// What a name points at.
+  private struct Root: Sendable {
+    var descriptor: Descriptor
+    var bytes: [UInt8]
+    var place: BaseImage.Place
+  }
+
+  init(store: ContentStore, images: LocalImages, client: RegistryClient) {
+    self.store = store
+    self.images = images
+    self.client = client
+  }
+
+  func resolve(_ reference: Reference, platform: Platform, mode: ImageResolveMode) async throws -> BaseImage {
+    let reference = reference.withDefaultTag
+    if mode != .forcePull, let local = try await localRoot(reference) {
+      do { return try await image(reference, local, platform) } catch let error as BuildError where error.code == .notFound && mode == .default {
+        // The local image lacks this platform: the registry may have it.
+        _ = error
+      }
+    }
+    let root = try await remoteRoot(reference)
+    return try await image(reference, root, platform)
+  }
+
+  private func localRoot(_ reference: Reference) async throws -> Root? {
+    if let digest = reference.digest {
+      guard try await images.contains(digest), let found = try await images.descriptor(of: digest) else { return nil }
+      return Root(descriptor: found, bytes: try await store.bytes(digest, limit: DocumentLimits.manifest), place: .localStore)
+    }
+    guard let descriptor = try await images.resolve(reference) else { return nil }
+    return Root(descriptor: descriptor, bytes: try await store.bytes(descriptor.digest, limit: DocumentLimits.manifest), place: .localStore)
+  }
+
+  private func remoteRoot(_ reference: Reference) async throws -> Root {
+    let flight = roots.withLock { roots in
+      if let flight = roots[reference.description] { return flight }
+      let flight = SingleFlight<Root>()
+      roots[reference.description] = flight
+      return flight
+    }
+    return try await flight.value {
+      let descriptor = try await self.pinned(reference) ?? self.client.resolve(reference)
+      let bytes = try await self.document(descriptor, of: reference)
+      return Root(descriptor: descriptor, bytes: bytes, place: .registry)
+    }
+  }
+
+  /// A digest cannot come to mean something else: what the store has under it needs no registry.
+  private func pinned(_ reference: Reference) async throws -> Descriptor? {
+    guard let digest = reference.digest, try await store.contains(digest) else { return nil }
+    let bytes = try await store.bytes(digest, limit: DocumentLimits.manifest)
+    guard let type = try? JSONValue(parsing: bytes)["mediaType"]?.stringValue else { return nil }
+    return Descriptor(mediaType: MediaType(type), digest: digest, size: Int64(bytes.count))
+  }
+
+  private func document(_ descriptor: Descriptor, of reference: Reference) async throws -> [UInt8] {
+    if try await store.contains(descriptor.digest) { return try await store.bytes(descriptor.digest, limit: DocumentLimits.manifest) }
+    let fetched = try await client.manifest(reference, digest: descriptor.digest)
+    try await store.ingest(fetched.bytes)
+    return fetched.bytes
+  }
+
+  private func image(_ reference: Reference, _ root: Root, _ platform: Platform) async throws -> BaseImage {
+    var warnings: [String] = []
+    let manifest: ImageManifest
+    switch try ImageDocument(parsing: root.bytes, mediaType: root.descriptor.mediaType) {
+    case .manifest(let single): manifest = single
+    case .index(let index):
+      let chosen = try choose(index, for: platform, reference, root.place)
+      let bytes: [UInt8]
+      switch root.place {
+      case .localStore: bytes = try await store.bytes(chosen.digest, limit: DocumentLimits.manifest)
+      case .registry: bytes = try await document(chosen, of: reference)
+      }
+      guard case .manifest(let found) = try ImageDocument(parsing: bytes, mediaType: chosen.mediaType) else {
+        throw BuildError(.failedPrecondition, .registry, "\(reference.familiar): the entry for \(platform) is an index inside an index, which is not supported")
+      }
+      manifest = found
+    }
+    let configBytes = try await config(manifest.config, of: reference, root.place)
+    let config = try ImageConfig(parsing: configBytes)
+    if !config.platform.os.isEmpty, !PlatformMatcher(only: platform).matches(config.platform.normalized) {
+      warnings.append("\(reference.familiar) is an image for \(config.platform.normalized), and is used for \(platform)")
+    }
+    return BaseImage(
+      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings)
+  }
+
+  private func config(_ descriptor: Descriptor, of reference: Reference, _ place: BaseImage.Place) async throws -> [UInt8] {
+    guard descriptor.size <= Int64(DocumentLimits.config) else {
+      throw BuildError(.failedPrecondition, .registry, "\(reference.familiar): its config of \(descriptor.size) bytes is larger than the limit of \(DocumentLimits.config)")
+    }
+    if try await !store.contains(descriptor.digest) {
+      try await client.fetchBlob(descriptor, from: reference, into: try await store.sink(for: descriptor))
+    }
+    return try await store.bytes(descriptor.digest, limit: DocumentLimits.config)
+  }
+
+  private func choose(_ index: ImageIndex, for platform: Platform, _ reference: Reference, _ place: BaseImage.Place) throws -> Descriptor {
+    let matcher = PlatformMatcher(only: platform)
+    let candidates = index.manifests.filter { $0.platform.map { matcher.matches($0.normalized) } ?? false }
+    if let best = candidates.min(by: { matcher.isBetter($0.platform, than: $1.platform) }) { return best }
+    let available = index.manifests.compactMap { $0.platform?.normalized }.filter { $0.os != "unknown" }.map(\.description)
+    var unique: [String] = []
+    for name in available where !unique.contains(name) { unique.append(name) }
+    let where_ = place == .localStore ? " in the local store" : ""
+    throw BuildError(
+      .notFound, .registry, "\(reference.familiar)\(where_) has no image for \(platform)",
+      suggestion: unique.isEmpty ? "its index lists no platforms" : "it has: \(unique.joined(separator: ", "))")
+  }
+}

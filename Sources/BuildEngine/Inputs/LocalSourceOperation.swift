@@ -1,0 +1,49 @@
+internal import BuildInterface
+internal import BuildKitProto
+internal import BuildSolver
+internal import HostOS
+internal import OCIModel
+
+/// `local://`: a directory of the client, read in place.
+struct LocalSourceOperation: Op {
+  let name: String
+  let filter: LocalFilter
+  let services: EngineServices
+
+  init(_ source: Pb_SourceOp, services: EngineServices) throws {
+    name = String(source.identifier.dropFirst("local://".count))
+    func list(_ key: String) throws -> [String] {
+      guard let text = source.attrs[key] else { return [] }
+      guard let array = try JSONValue(parsing: text).arrayValue else { throw InvalidDefinition("local source \(source.identifier): \(key) is not a list") }
+      return array.compactMap(\.stringValue)
+    }
+    filter = LocalFilter(
+      includePatterns: try list("local.includepattern"), excludePatterns: try list("local.excludepatterns"), followPaths: try list("local.followpaths"))
+    self.services = services
+  }
+
+  /// A key that only this build has: files are compared by content where they are used.
+  func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
+    let session = try services.session(of: context)
+    let lists = [filter.includePatterns, filter.excludePatterns, filter.followPaths].map { $0.joined(separator: "\0") }
+    return CacheMapAnswer(CacheMap(digest: CacheDigest(random: .sha256(of: ([session.id, name] + lists).joined(separator: "\u{1}")))))
+  }
+
+  func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
+    let session = try services.session(of: context)
+    let status = context.progress.transfer("reading \(name)", total: 0)
+    defer { status.finish() }
+    switch try await session.client.files.directory(named: name) {
+    case .inPlace(let path):
+      let hashes = try await services.fileHashes()
+      let tree = try await Blocking.run {
+        try LocalTree(try Directory.open(path), filter: filter, rememberedHashes: hashes)
+      }
+      let source = LocalSource(id: context.vertex.digest.hex + "-" + session.id, name: name, tree: tree)
+      await context.cleanup { await source.close() }
+      return [TreeResult(.local(source))]
+    }
+  }
+
+  func acquire(_ slots: JobSlots) async throws -> JobSlots.Lease? { nil }
+}

@@ -1,0 +1,169 @@
+internal import HostOS
+internal import OCIModel
+internal import PathPatterns
+
+/// Which part of a client's directory a build sees (the attributes of an LLB local source).
+struct LocalFilter: Sendable, Hashable {
+  var includePatterns: [String] = []
+  var excludePatterns: [String] = []
+  /// Paths that matter, with wildcards; symlinks among them are followed and become include patterns.
+  var followPaths: [String] = []
+}
+
+/// A client's directory read in place: the entries that pass the filter, as they were at one walk. Owners read as root's,
+/// as the peers send them. Immutable, so it may be read from any thread.
+final class LocalTree: TreeReader {
+  private struct Entry: Sendable {
+    var status: FileStatus
+    var children: [String]
+  }
+  let root: Directory
+  private let entries: [ExactPath: Entry]
+  let rememberedHashes: (any RememberedHashes)?
+
+  /// Walks now; blocks. Throws `HostError` for what cannot be read.
+  init(_ root: Directory, filter: LocalFilter, rememberedHashes: (any RememberedHashes)? = nil) throws {
+    self.root = root
+    self.rememberedHashes = rememberedHashes
+    var includes = filter.includePatterns
+    if !filter.followPaths.isEmpty, let followed = try FollowedPaths(root).patterns(for: filter.followPaths) { includes += followed }
+    var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns)
+    try walk.directory(root, path: "", include: nil, exclude: nil)
+    var entries: [ExactPath: Entry] = [ExactPath(""): Entry(status: .emptyDirectory, children: [])]
+    for (path, status) in walk.found { entries[ExactPath(path)] = Entry(status: status, children: []) }
+    for (path, _) in walk.found { entries[ExactPath(TreePaths.parent(path))]?.children.append(TreePaths.name(path)) }
+    for key in entries.keys { entries[key]?.children.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
+    self.entries = entries
+  }
+
+  /// The peers' sender never tells of the root itself.
+  var rootDigest: Digest? { Digest.sha256(of: "") }
+  func status(_ path: String) throws -> FileStatus? { entries[ExactPath(path)]?.status }
+  func children(_ path: String) throws -> [String] { entries[ExactPath(path)]?.children ?? [] }
+  func readLink(_ path: String) throws -> String { try root.readLink(path) }
+  func open(_ path: String) throws -> Descriptor { try root.openFile(path, flags: .readOnly, follow: .none) }
+  func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] {
+    if path.isEmpty { return [] }
+    return try root.xattrs(path).map { ($0, try root.xattr($0, of: path) ?? []) }
+  }
+  var count: Int { entries.count - 1 }
+}
+
+/// A path compared byte by byte: Swift's String takes two spellings of one accented letter for the same.
+struct ExactPath: Hashable, Sendable {
+  let text: String
+  init(_ text: String) { self.text = text }
+  static func == (a: ExactPath, b: ExactPath) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+  func hash(into hasher: inout Hasher) {
+    var text = text
+    text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+  }
+}
+
+/// One walk of a directory under include and exclude patterns, as fsutil's filter does it: a directory appears when it
+/// matches itself or something in it does; one that nothing in it can match is not entered.
+private struct LocalWalk {
+  private let include: PatternMatcher?
+  private let exclude: PatternMatcher?
+  private(set) var found: [(String, FileStatus)] = []
+  /// Directories on the way down that are not in `found` yet.
+  private var pending: [(String, FileStatus)] = []
+
+  init(include: [String], exclude: [String]) throws {
+    self.include = include.isEmpty ? nil : try PatternMatcher(include)
+    self.exclude = exclude.isEmpty ? nil : try PatternMatcher(exclude)
+  }
+
+  mutating func directory(_ directory: Directory, path: String, include parentInclude: MatchInfo?, exclude parentExclude: MatchInfo?) throws {
+    for entry in try directory.entries() {
+      if entry.kind == .socket { continue }
+      let child = TreePaths.join(path, entry.name)
+      var includeInfo: MatchInfo?, excludeInfo: MatchInfo?
+      var skip = false
+      if let include {
+        let (matched, info) = include.matches(child, parent: parentInclude)
+        includeInfo = info
+        if !matched {
+          if entry.kind != .directory || !include.mayMatchBeneath(child) { continue }
+          skip = true
+        }
+      }
+      if let exclude {
+        let (matched, info) = exclude.matches(child, parent: parentExclude)
+        excludeInfo = info
+        if matched {
+          if entry.kind != .directory || !exclude.mayExceptBeneath(child) { continue }
+          skip = true
+        }
+      }
+      // What vanishes between the listing and here was never there.
+      guard var status = try directory.statusIfPresent(entry.name) else { continue }
+      (status.uid, status.gid) = (0, 0)
+      guard status.kind == .directory else {
+        if !skip { add(child, status) }
+        continue
+      }
+      let before = pending.count
+      if skip { pending.append((child, status)) } else { add(child, status) }
+      try self.directory(try directory.openDirectory(entry.name, follow: .none), path: child, include: includeInfo, exclude: excludeInfo)
+      if pending.count > before { pending.removeLast(pending.count - before) }
+    }
+  }
+
+  private mutating func add(_ path: String, _ status: FileStatus) {
+    found += pending
+    pending.removeAll()
+    found.append((path, status))
+  }
+}
+
+/// Include patterns for a list of wanted paths: each with every symlink that is met on the way to it (fsutil's FollowLinks).
+private struct FollowedPaths {
+  private let root: Directory
+  private var resolved = Set<ExactPath>()
+  init(_ root: Directory) { self.root = root }
+
+  /// nil when everything is wanted.
+  func patterns(for paths: [String]) throws -> [String]? {
+    var copy = self
+    for path in paths { try copy.add(path, depth: 0) }
+    let sorted = copy.resolved.map(\.text).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    if sorted.contains("") { return nil }
+    return OpCacheKey.withoutChildren(sorted)
+  }
+
+  private mutating func add(_ path: String, depth: Int) throws {
+    guard depth <= TreePaths.maximumLinks else { throw TreeError("too many symbolic links in \"\(path)\" of the build context") }
+    var rest = TreePaths.clean(path).split(separator: "/").map(String.init)[...]
+    var current = ""
+    if rest.isEmpty { resolved.insert(ExactPath("")) }
+    while let part = rest.popFirst() {
+      current = TreePaths.join(current, part)
+      let targets = try links(at: current, wildcards: true)
+      let key = ExactPath(current)
+      if rest.isEmpty || targets != nil {
+        guard resolved.insert(key).inserted else { return }
+      }
+      if let targets {
+        for target in targets { try add(TreePaths.join(TreePaths.clean(target), rest.joined(separator: "/")), depth: depth + 1) }
+        return
+      }
+    }
+  }
+
+  /// Where the links at a path (or all that match its last component) lead; nil when there are none.
+  private func links(at path: String, wildcards: Bool) throws -> [String]? {
+    let name = TreePaths.name(path), parent = TreePaths.parent(path)
+    if wildcards, GoPath.containsWildcards(name) {
+      guard try root.statusIfPresent(parent.isEmpty ? "." : parent)?.kind == .directory else { return nil }
+      var out: [String] = []
+      for entry in try root.entries(parent.isEmpty ? "." : parent) where entry.kind == .symbolicLink && (try? GoPath.match(name, entry.name)) == true {
+        out += try links(at: TreePaths.join(parent, entry.name), wildcards: false) ?? []
+      }
+      return out
+    }
+    guard try root.statusIfPresent(path)?.kind == .symbolicLink else { return nil }
+    let target = try root.readLink(path)
+    return [target.hasPrefix("/") ? target : TreePaths.join(parent, target)]
+  }
+}

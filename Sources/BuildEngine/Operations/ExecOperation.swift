@@ -1,0 +1,251 @@
+internal import BuildExecutor
+internal import BuildInterface
+internal import BuildKitProto
+internal import BuildSnapshots
+internal import BuildSolver
+internal import HostOS
+internal import OCIModel
+internal import PathPatterns
+
+/// Executes a process in a container over its inputs: `RUN`.
+struct ExecOperation: Op {
+  let op: Pb_ExecOp
+  let platform: Platform
+  let inputCount: Int
+  let services: EngineServices
+
+  func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
+    let key = try OpCacheKey.exec(op, platform: platform, inputCount: inputCount)
+    return CacheMapAnswer(services.cacheMap(key))
+  }
+
+  func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
+    var mounts = ExecMounts(op: op, trees: try inputs.map { try TreeResult.of($0) }, services: services, context: context)
+    do {
+      try await mounts.prepare()
+      let spec = try await process(mounts)
+      try await run(spec, root: try mounts.rootPlan(), context: context)
+      let results = try await mounts.results()
+      await mounts.release()
+      return results
+    } catch {
+      await mounts.release()
+      throw error
+    }
+  }
+
+  private func process(_ mounts: ExecMounts) async throws -> ProcessSpec {
+    let meta = op.meta
+    var environment = meta.env
+    if meta.hasProxyEnv {
+      let proxy = meta.proxyEnv
+      for (name, value) in [
+        ("HTTP_PROXY", proxy.httpProxy), ("HTTPS_PROXY", proxy.httpsProxy), ("FTP_PROXY", proxy.ftpProxy), ("NO_PROXY", proxy.noProxy), ("ALL_PROXY", proxy.allProxy),
+      ] where !value.isEmpty {
+        environment += ["\(name)=\(value)", "\(name.lowercased())=\(value)"]
+      }
+    }
+    if !environment.contains(where: { $0.hasPrefix("PATH=") }) { environment.append("PATH=" + ImageDefaults.path) }
+    for secret in op.secretenv {
+      guard let bytes = try await services.secret(secret.id, context: mounts.context) else {
+        if secret.optional { continue }
+        throw missingSecret(secret.id)
+      }
+      environment.append("\(secret.name)=\(String(decoding: bytes, as: UTF8.self))")
+    }
+    guard op.security == .sandbox else {
+      throw BuildError(.permissionDenied, .build, "a step asks for security mode \"insecure\", which this engine does not grant")
+    }
+    return ProcessSpec(
+      args: meta.args, env: environment, cwd: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user, hostname: meta.hostname,
+      network: try network(), extraHosts: meta.extraHosts.map { .init(host: $0.host, address: $0.ip) },
+      ulimits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, mounts: mounts.processMounts, platform: platform,
+      readOnlyRoot: mounts.readOnlyRoot)
+  }
+
+  private func missingSecret(_ id: String) -> BuildError {
+    BuildError(
+      .notFound, .usage, "secret \"\(id)\" is required by a step, but was not given", suggestion: "add --secret id=\(id),src=FILE or --secret id=\(id),env=NAME to the command")
+  }
+
+  private func network() throws -> ProcessSpec.Network {
+    switch op.network {
+    case .none: .none
+    case .host: .host
+    default: .sandbox
+    }
+  }
+
+  private func run(_ spec: ProcessSpec, root: MountPlan, context: OpContext) async throws {
+    let tail = OutputTail()
+    let exit = try await services.executor.run(spec, root: root, lock: context.keyLock) { output in
+      tail.add(output.bytes)
+      context.progress.log(stream: output.stream == .stderr ? 2 : 1, output.bytes)
+    }
+    let allowed = op.meta.validExitCodes.isEmpty ? [0] : op.meta.validExitCodes
+    guard !allowed.contains(exit.code) else { return }
+    try Task.checkCancellation()
+    var message = "process \"\(op.meta.args.joined(separator: " "))\" did not complete successfully: exit code: \(exit.code)"
+    if exit.outOfMemory { message += " (killed: out of memory)" }
+    throw BuildError(.unknown, .build, message, exitCode: exit.code, output: tail.lines)
+  }
+}
+
+/// What every Linux image is given when it says nothing else.
+enum ImageDefaults {
+  static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+}
+
+/// The mounts of one execution: made from the inputs, turned into results, given back.
+struct ExecMounts {
+  private struct Output {
+    var index: Int64
+    /// What the step wrote, or an input that it could not change.
+    var made: MutableRef?
+    var kept: ImmutableRef?
+  }
+  let op: Pb_ExecOp
+  let trees: [TreeResult]
+  let services: EngineServices
+  let context: OpContext
+  private(set) var processMounts: [ProcessMount] = []
+  private(set) var readOnlyRoot = false
+  private var root: MountPlan?
+  private var outputs: [Output] = []
+  /// Writable mounts that nobody wants afterwards, and cache directories.
+  private var scratch: [MutableRef] = []
+  private var caches: [CacheMountHandle] = []
+
+  init(op: Pb_ExecOp, trees: [TreeResult], services: EngineServices, context: OpContext) {
+    self.op = op
+    self.trees = trees
+    self.services = services
+    self.context = context
+  }
+
+  func rootPlan() throws -> MountPlan {
+    guard let root else { throw InvalidDefinition("exec has no root mount") }
+    return root
+  }
+
+  mutating func prepare() async throws {
+    for mount in op.mounts {
+      switch mount.mountType {
+      case .bind: try await bind(mount)
+      case .cache: try await cache(mount)
+      case .tmpfs:
+        let size = mount.hasTmpfsOpt && mount.tmpfsOpt.size > 0 ? UInt64(mount.tmpfsOpt.size) : nil
+        add(mount, .tmpfs(size: size))
+      case .secret: try await secret(mount)
+      case .ssh: throw BuildError(.unimplemented, .usage, "RUN --mount=type=ssh is not supported yet: it comes with the rest of the Dockerfile language")
+      case .UNRECOGNIZED(let type): throw InvalidDefinition("exec has a mount of the unknown type \(type)")
+      }
+    }
+    processMounts.sort { $0.destination.utf8.lexicographicallyPrecedes($1.destination.utf8) }
+  }
+
+  private func input(_ mount: Pb_Mount) async throws -> ImmutableRef? {
+    guard mount.input != -1 else { return nil }
+    guard mount.input >= 0, mount.input < trees.count else { throw InvalidDefinition("exec mounts the input \(mount.input) of \(trees.count)") }
+    return try await trees[Int(mount.input)].snapshot(services.refs)
+  }
+
+  private func newLayer(_ mount: Pb_Mount, over ref: ImmutableRef?) async throws -> MutableRef {
+    try await services.refs.newMutable(
+      parent: ref, description: "mount \(mount.dest) from exec \(op.meta.args.joined(separator: " "))", recordType: .regular)
+  }
+
+  private mutating func bind(_ mount: Pb_Mount) async throws {
+    let ref = try await input(mount)
+    let isRoot = mount.dest == "/"
+    let plan: MountPlan
+    if mount.output >= 0 {
+      if mount.readonly, let ref, !isRoot {
+        outputs.append(Output(index: mount.output, kept: ref.clone()))
+        plan = try await ref.mountPlan()
+      } else {
+        let layer = try await newLayer(mount, over: ref)
+        outputs.append(Output(index: mount.output, made: layer))
+        plan = try await layer.mountPlan()
+      }
+    } else if let ref, mount.readonly, !isRoot {
+      plan = try await ref.mountPlan()
+    } else {
+      let layer = try await newLayer(mount, over: ref)
+      scratch.append(layer)
+      plan = try await layer.mountPlan()
+    }
+    if isRoot {
+      root = plan
+      readOnlyRoot = mount.readonly
+    } else {
+      add(mount, plan)
+    }
+  }
+
+  private mutating func cache(_ mount: Pb_Mount) async throws {
+    let ref = try await input(mount)
+    let sharing: CacheSharing =
+      switch mount.cacheOpt.sharing {
+      case .private: .private
+      case .locked: .locked
+      default: .shared
+      }
+    let handle = try await services.refs.cacheMount(id: mount.cacheOpt.id.isEmpty ? mount.dest : mount.cacheOpt.id, sharing: sharing, base: ref)
+    caches.append(handle)
+    if mount.output >= 0, let ref { outputs.append(Output(index: mount.output, kept: ref.clone())) }
+    add(mount, try await handle.mountPlan())
+  }
+
+  private mutating func secret(_ mount: Pb_Mount) async throws {
+    let option = mount.secretOpt
+    guard let bytes = try await services.secret(option.id, context: context) else {
+      if option.optional { return }
+      throw BuildError(
+        .notFound, .usage, "secret \"\(option.id)\" is required by a step, but was not given",
+        suggestion: "add --secret id=\(option.id),src=FILE or --secret id=\(option.id),env=NAME to the command")
+    }
+    processMounts.append(
+      ProcessMount(destination: destination(mount), secret: bytes, uid: option.uid, gid: option.gid, mode: option.mode & 0o777))
+  }
+
+  private func destination(_ mount: Pb_Mount) -> String {
+    mount.dest.hasPrefix("/") ? GoPath.clean(mount.dest) : GoPath.join(["/", op.meta.cwd, mount.dest])
+  }
+
+  private mutating func add(_ mount: Pb_Mount, _ plan: MountPlan) {
+    processMounts.append(
+      ProcessMount(destination: destination(mount), plan: plan, subpath: mount.selector.isEmpty ? nil : mount.selector, readOnly: mount.readonly))
+  }
+
+  /// Commits what the step wrote; in the order of the outputs.
+  mutating func results() async throws -> [any SolverResult] {
+    var results: [any SolverResult] = []
+    do {
+      for i in outputs.indices {
+        if let made = outputs[i].made {
+          results.append(TreeResult(.snapshot(try await made.commit())))
+          outputs[i].made = nil
+        } else if let kept = outputs[i].kept {
+          results.append(TreeResult(.snapshot(kept)))
+          outputs[i].kept = nil
+        }
+      }
+    } catch {
+      for result in results { await result.release() }
+      throw error
+    }
+    return results
+  }
+
+  /// Gives back all that did not become a result.
+  mutating func release() async {
+    for handle in caches { await handle.release() }
+    for layer in scratch { await layer.discard() }
+    for output in outputs {
+      await output.made?.discard()
+      await output.kept?.release()
+    }
+    (caches, scratch, outputs) = ([], [], [])
+  }
+}

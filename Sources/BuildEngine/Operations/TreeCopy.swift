@@ -1,0 +1,274 @@
+internal import HostOS
+internal import OCIModel
+internal import PathPatterns
+
+/// Whom a copied or made file belongs to; nil keeps the source's owner, and root for what is made.
+struct FileOwner: Sendable, Hashable {
+  var uid: UInt32
+  var gid: UInt32
+}
+
+/// How a file action changes what it copies (fsutil's copy.CopyInfo).
+struct CopyOptions: Sendable {
+  var owner: FileOwner?
+  /// Nanoseconds since 1970; nil keeps the source's time.
+  var time: Int64?
+  var mode: FileModeChange?
+  var includePatterns: [String] = []
+  var excludePatterns: [String] = []
+  var copyDirectoryContents = false
+  var followLinks = false
+  var replaceExisting = false
+}
+
+/// Copies parts of a tree into a directory, with BuildKit's semantics (fsutil/copy): what `COPY` and `ADD` do. Every
+/// destination is resolved inside the target root. Blocks; call through Blocking.run. One instance is one action, so that
+/// hard links among its sources stay hard links.
+struct TreeCopy {
+  let source: any TreeReader
+  let target: Directory
+  private let targetTree: MountedTree
+  private let options: CopyOptions
+  private let include: PatternMatcher?
+  private let exclude: PatternMatcher?
+  /// The digest a file had when cache keys were made from it; the copy must have the same.
+  private let expected: (@Sendable (String) -> Digest?)?
+  private var links: [LinkID: String] = [:]
+  private var parents: [Parent] = []
+
+  private struct LinkID: Hashable {
+    var device: UInt64
+    var inode: UInt64
+  }
+  /// A directory on the way down: made when the first thing in it is copied.
+  private struct Parent {
+    var source: String
+    var target: String
+    var copied: Bool
+    var createdHere = false
+  }
+
+  init(from source: any TreeReader, to target: Directory, options: CopyOptions, expected: (@Sendable (String) -> Digest?)? = nil) throws {
+    self.source = source
+    self.target = target
+    targetTree = MountedTree(target)
+    self.options = options
+    include = options.includePatterns.isEmpty ? nil : try PatternMatcher(options.includePatterns)
+    exclude = options.excludePatterns.isEmpty ? nil : try PatternMatcher(options.excludePatterns)
+    self.expected = expected
+  }
+
+  /// `source` and `destination` as a file action has them; a trailing slash of the destination makes it a directory.
+  mutating func copy(_ from: String, to destination: String) throws {
+    let directory = destination.hasSuffix("/") || destination.hasSuffix("/.") ? destination : TreePaths.parent(destination)
+    var created = try DirectoryMaker(target, options).make(directory)
+    let resolved = try TreePaths.resolve(destination, in: targetTree, followLast: true)
+    let sourcePath = try TreePaths.resolve(from, in: source, followLast: options.followLinks)
+    let (path, more) = try prepare(sourcePath, asked: from, destination: resolved)
+    created += more
+    try copy(sourcePath, components: "", to: path, overwrite: false, include: nil, exclude: nil)
+    try DirectoryMaker(target, options).restoreTimes(of: created)
+  }
+
+  /// Decides whether the source goes onto the destination or into it, and makes the directories needed.
+  private func prepare(_ sourcePath: String, asked: String, destination: String) throws -> (String, [String]) {
+    guard let status = try statusOfSource(sourcePath) else { throw TreeError(.notFound, "\"/\(TreePaths.clean(asked))\": not found") }
+    let isDirectory = status.kind == .directory
+    let existing = try target.statusIfPresent(name(destination), followLast: true)
+    var path = destination
+    if (!options.copyDirectoryContents && isDirectory && existing != nil) || (!isDirectory && existing?.kind == .directory) {
+      path = TreePaths.join(path, TreePaths.name(TreePaths.clean(asked)))
+    }
+    let parent = options.copyDirectoryContents && isDirectory && existing == nil ? path : TreePaths.parent(path)
+    return (path, try DirectoryMaker(target, options).make(parent))
+  }
+
+  private func statusOfSource(_ path: String) throws -> FileStatus? {
+    if let status = try source.status(path) { return status }
+    guard path.isEmpty else { return nil }
+    // The root of a filtered tree may have no entry of its own.
+    return FileStatus.emptyDirectory
+  }
+
+  /// The name that HostOS gives the root.
+  private func name(_ path: String) -> String { path.isEmpty ? "." : path }
+
+  private mutating func copy(
+    _ path: String, components: String, to destination: String, overwrite: Bool, include parentInclude: MatchInfo?, exclude parentExclude: MatchInfo?
+  ) throws {
+    if Task.isCancelled { throw CancellationError() }
+    var included = true, excluded = false
+    var includeInfo: MatchInfo?, excludeInfo: MatchInfo?
+    if !components.isEmpty {
+      if let include { (included, includeInfo) = include.matches(components, parent: parentInclude) }
+      if let exclude {
+        (excluded, excludeInfo) = exclude.matches(components, parent: parentExclude)
+        if excluded { included = false }
+      }
+      if !included, include == nil, exclude?.hasExclusions != true { return }
+    }
+    guard let status = try statusOfSource(path) else { throw TreeError(.notFound, "\"/\(path)\": not found") }
+    if !included, status.kind != .directory { return }
+    let existing = try target.statusIfPresent(name(destination))
+    if included {
+      if options.replaceExisting, let existing, !(status.kind == .directory && existing.kind == .directory) { try target.removeTree(destination) }
+      try makeParents(overwrite: overwrite)
+    }
+    if status.kind == .directory {
+      try copyDirectory(
+        path, components, destination, status, existing: existing, overwrite: overwrite, included: included, excluded: excluded, includeInfo, excludeInfo)
+    } else {
+      try copyFile(path, destination, status)
+    }
+  }
+
+  private mutating func copyDirectory(
+    _ path: String, _ components: String, _ destination: String, _ status: FileStatus, existing: FileStatus?, overwrite: Bool, included: Bool, excluded: Bool,
+    _ includeInfo: MatchInfo?, _ excludeInfo: MatchInfo?
+  ) throws {
+    var created = false
+    if included { created = try makeDirectory(destination, like: status, overwrite: overwrite) }
+    parents.append(Parent(source: path, target: destination, copied: included))
+    if !excluded || exclude?.hasExclusions == true {
+      for child in try source.children(path) {
+        try copy(
+          TreePaths.join(path, child), components: TreePaths.join(components, child), to: TreePaths.join(destination, child), overwrite: true,
+          include: includeInfo, exclude: excludeInfo)
+      }
+    }
+    let parent = parents.removeLast()
+    if included && (overwrite || created) {
+      try setMetadata(of: destination, from: path, status)
+    } else if included, existing != nil {
+      try target.setTimes(name(destination), modified: options.time ?? status.modified)
+    } else if parent.createdHere {
+      // Its children came after its times were set.
+      try target.setTimes(name(destination), modified: options.time ?? status.modified)
+    }
+  }
+
+  /// Whether it was made now.
+  private func makeDirectory(_ path: String, like status: FileStatus, overwrite: Bool) throws -> Bool {
+    guard let existing = try target.statusIfPresent(name(path)) else {
+      try target.makeDirectory(path, mode: status.mode & 0o7777)
+      try target.setMode(path, status.mode & 0o7777)
+      return true
+    }
+    guard existing.kind == .directory else { throw TreeError("cannot copy a directory onto \"/\(path)\", which is not a directory") }
+    if overwrite { try target.setMode(name(path), status.mode & 0o7777) }
+    return false
+  }
+
+  private mutating func makeParents(overwrite: Bool) throws {
+    for i in parents.indices where !parents[i].copied {
+      guard let status = try statusOfSource(parents[i].source) else { continue }
+      if try makeDirectory(parents[i].target, like: status, overwrite: overwrite) {
+        try setMetadata(of: parents[i].target, from: parents[i].source, status)
+        parents[i].createdHere = true
+      }
+      parents[i].copied = true
+    }
+  }
+
+  private mutating func copyFile(_ path: String, _ destination: String, _ status: FileStatus) throws {
+    if let existing = try target.statusIfPresent(destination) {
+      if existing.kind == .directory { throw TreeError("cannot copy a file onto the directory \"/\(destination)\"") }
+      try target.unlink(destination)
+    }
+    switch status.kind {
+    case .regular:
+      if status.links > 1 {
+        let id = LinkID(device: status.device, inode: status.inode)
+        if let first = links[id] {
+          try target.hardlink(from: first, to: destination)
+          return
+        }
+        links[id] = destination
+      }
+      try copyContents(path, destination, status)
+    case .symbolicLink: try target.symlink(try source.readLink(path), at: destination)
+    case .characterDevice, .blockDevice, .fifo, .socket: try target.makeNode(destination, mode: status.mode, device: status.rdev)
+    default: throw TreeError("\"/\(path)\" is of an unknown kind")
+    }
+    try setMetadata(of: destination, from: path, status)
+  }
+
+  private func copyContents(_ path: String, _ destination: String, _ status: FileStatus) throws {
+    let output = try target.openFile(destination, flags: [.writeOnly, .create, .exclusive], mode: 0o600, follow: .none)
+    let input = try source.open(path)
+    guard let digest = expected?(path) else {
+      try input.copyContents(to: output, size: status.size)
+      return
+    }
+    var hasher = DigestHasher()
+    FileHash.header(status, linkTarget: "", xattrs: try source.xattrs(path), into: &hasher)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, min(Int(clamping: status.size), 256 << 10)), alignment: 16)
+    defer { buffer.deallocate() }
+    while true {
+      let n = try input.read(into: buffer)
+      if n == 0 { break }
+      let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<n])
+      hasher.update(bytes)
+      try output.write(bytes)
+    }
+    guard hasher.finish() == digest else {
+      throw TreeError("\"/\(path)\" changed while the build was reading it: run the build again when nothing writes to the build context")
+    }
+  }
+
+  private func setMetadata(of destination: String, from path: String, _ status: FileStatus) throws {
+    let destination = name(destination)
+    let owner = options.owner ?? FileOwner(uid: status.uid, gid: status.gid)
+    try target.setOwner(destination, uid: owner.uid, gid: owner.gid)
+    if status.kind != .symbolicLink {
+      try target.setMode(destination, options.mode?.apply(to: status.mode, isDirectory: status.kind == .directory) ?? status.mode & 0o7777)
+    }
+    for (key, value) in try source.xattrs(path) {
+      // Best effort, as the peers: a filesystem or namespace may refuse a namespace of attributes.
+      try? target.setXattr(key, value, of: destination)
+    }
+    try target.setTimes(destination, modified: options.time ?? status.modified)
+  }
+}
+
+extension FileStatus {
+  /// A directory nobody made: root's, 0755, at the epoch.
+  static var emptyDirectory: FileStatus {
+    FileStatus(
+      device: 0, inode: 0, mode: 0o040755, links: 2, uid: 0, gid: 0, rdev: DeviceNumber(major: 0, minor: 0), size: 0, accessed: 0, modified: 0, changed: 0)
+  }
+}
+
+/// Makes missing directories on the way to a destination, as fsutil's MkdirAll: with the action's owner, mode and time.
+struct DirectoryMaker {
+  let target: Directory
+  let options: CopyOptions
+  init(_ target: Directory, _ options: CopyOptions) {
+    self.target = target
+    self.options = options
+  }
+
+  /// The directories made, outermost first. Symlinks on the way are followed inside the root.
+  func make(_ path: String, mode: UInt32? = nil) throws -> [String] {
+    let tree = MountedTree(target)
+    let resolved = try TreePaths.resolve(path, in: tree, followLast: true)
+    if resolved.isEmpty { return [] }
+    if let status = try target.statusIfPresent(resolved) {
+      guard status.kind == .directory else { throw TreeError("\"/\(resolved)\" is not a directory") }
+      return []
+    }
+    var made = try make(TreePaths.parent(resolved))
+    let bits = mode ?? options.mode?.octal ?? 0o755
+    try target.makeDirectory(resolved, mode: bits)
+    try target.setMode(resolved, bits)
+    if let owner = options.owner { try target.setOwner(resolved, uid: owner.uid, gid: owner.gid) }
+    if let time = options.time { try target.setTimes(resolved, modified: time) }
+    made.append(resolved)
+    return made
+  }
+
+  func restoreTimes(of directories: [String]) throws {
+    guard let time = options.time else { return }
+    for path in directories.reversed() { try target.setTimes(path, modified: time) }
+  }
+}

@@ -1,0 +1,189 @@
+package import BuildExecutor
+package import BuildInterface
+package import BuildProgress
+internal import BuildKitProto
+internal import BuildOutputs
+package import BuildSnapshots
+internal import BuildSolver
+package import ContentStore
+internal import DockerfileFrontend
+internal import HostOS
+internal import LLB
+package import OCIModel
+package import OCIRegistry
+
+/// Our own implementation of a node: executes LLB, its own frontends' and anyone's, on one store. Knows no transport.
+/// Whoever opens it calls `shutdown`.
+package final class Engine: Sendable {
+  package struct Options: Sendable {
+    /// Steps at once; see `EngineDefaults.jobs`.
+    package var jobs: Int
+    package var registry: RegistryConfiguration
+    /// Where native steps run.
+    package var platform: Platform
+    package init(jobs: Int, registry: RegistryConfiguration, platform: Platform = .current) {
+      self.jobs = jobs
+      self.registry = registry
+      self.platform = platform
+    }
+  }
+
+  package let store: ContentStore
+  package let images: LocalImages
+  package let refs: RefStore
+  private let options: Options
+  private let services: EngineServices
+  private let solver: Solver
+  private let emulation: any EmulationPlanning
+
+  /// What the engine keeps in the store's database.
+  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, HTTPSource.migration] }
+
+  /// The store must have been opened with `migrations`.
+  package init(store: ContentStore, refs: RefStore, executor: any StepExecutor, emulation: any EmulationPlanning, options: Options) {
+    self.store = store
+    images = LocalImages(store)
+    self.refs = refs
+    self.options = options
+    self.emulation = emulation
+    let services = EngineServices(store: store, images: images, refs: refs, executor: executor)
+    self.services = services
+    let cache = StoredCache(
+      id: "local", keys: SQLiteCacheKeyStorage(database: store.database), results: StoredResults(refs: refs))
+    solver = Solver(
+      SolverOptions(cache: cache, jobs: options.jobs, keyLocking: StoreKeyLocking(store.keyLocks)) { vertex in try services.resolve(vertex) })
+  }
+
+  package func shutdown() async {
+    await solver.shutdown()
+    await services.shutdown()
+  }
+
+  // MARK: Solve
+
+  /// Runs one build to its end. Cancelling the task stops it. Throws `BuildError` or `CancellationError`.
+  package func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse {
+    let exporters = try request.exports.map { try Exporters.make($0) }
+    guard request.cacheImports.isEmpty, request.cacheExports.isEmpty else {
+      throw BuildError(.unimplemented, .usage, "importing and exporting the build cache (--cache-from, --cache-to) is not supported yet")
+    }
+    let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
+    let session = SolveSession(
+      id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry))
+    do {
+      let response = try await solver.withJob(id: request.ref, progress: progress) { job in
+        job.setValue(SolveSession.key, session)
+        return try await self.run(request, job: job, session: session, exporters: exporters, progress: progress)
+      }
+      await registry.shutdown()
+      return response
+    } catch {
+      await registry.shutdown()
+      throw ErrorTranslation.buildError(error)
+    }
+  }
+
+  private func run(
+    _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], progress: any ProgressSink
+  ) async throws -> SolveResponse {
+    let environment = FrontendEnvironment(
+      buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs)
+    let gateway = EngineGateway(environment: environment, job: job, session: session, services: services, progress: progress)
+    let result = try await frontendResult(request, gateway)
+    try await announcePlatforms(result, session: session, progress: progress)
+    let source = try await exportSource(result, request: request)
+    let exportEnvironment = ExportEnvironment(
+      store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
+    var response = SolveResponse()
+    for exporter in exporters {
+      response.exporterResponse.merge(try await exporter.export(source, in: exportEnvironment)) { _, new in new }
+    }
+    return response
+  }
+
+  private func frontendResult(_ request: SolveRequest, _ gateway: EngineGateway) async throws -> FrontendResult {
+    switch request.frontend {
+    case "dockerfile.v0": return try await DockerfileFrontend().build(gateway)
+    case "gateway.v0":
+      let source = request.frontendAttributes["source"] ?? ""
+      guard DockerfileFrontend.serves(source) else {
+        throw BuildError(.unimplemented, .usage, "the frontend \(source) is not supported: only docker/dockerfile is, by our own implementation")
+      }
+      return try await DockerfileFrontend().build(gateway)
+    case "":
+      guard let definition = request.definition else { throw BuildError(.invalidArgument, .usage, "a build needs a frontend or a definition") }
+      let reference = try gateway.reference(definition)
+      let platform = options.platform
+      return FrontendResult(
+        targets: [.init(id: platform.description, platform: platform, reference: reference, imageConfig: [])], isMultiPlatform: false)
+    default: throw BuildError(.unimplemented, .usage, "no frontend is named \"\(request.frontend)\"")
+    }
+  }
+
+  /// All targets at once: what they share is built once.
+  private func exportSource(_ result: FrontendResult, request: SolveRequest) async throws -> ExportSource {
+    let trees = try await withThrowingTaskGroup(of: (Int, ImmutableRef?).self) { group in
+      for (i, target) in result.targets.enumerated() {
+        guard let reference = target.reference as? EngineReference else { continue }
+        group.addTask {
+          guard let built = try await reference.built() else { return (i, nil) }
+          return (i, try await TreeResult.of(built).snapshot(self.refs))
+        }
+      }
+      var trees: [Int: ImmutableRef] = [:]
+      for try await (i, ref) in group { trees[i] = ref }
+      return trees
+    }
+    let epoch = request.frontendAttributes["build-arg:SOURCE_DATE_EPOCH"].flatMap { Int64($0) }
+    return ExportSource(
+      targets: result.targets.enumerated().map { i, target in
+        ExportSource.Target(id: target.id, platform: target.platform, ref: trees[i], imageConfig: target.imageConfig)
+      }, isMultiPlatform: result.isMultiPlatform, sourceDateEpoch: epoch)
+  }
+
+  // MARK: Platforms
+
+  /// Which platforms steps run for, and how; shown before the first one starts. Throws when one of them cannot run here.
+  private func announcePlatforms(_ result: FrontendResult, session: SolveSession, progress: any ProgressSink) async throws {
+    var platforms: [Platform] = []
+    var seen = Set<Digest>()
+    for target in result.targets {
+      guard let edge = (target.reference as? EngineReference)?.edge else { continue }
+      var rest = [edge.vertex]
+      while let vertex = rest.popLast() {
+        guard seen.insert(vertex.digest).inserted else { continue }
+        rest += vertex.inputs.map(\.vertex)
+        guard let payload = vertex.payload as? OpPayload, case .exec? = payload.op.op, !platforms.contains(payload.platform) else { continue }
+        platforms.append(payload.platform)
+      }
+    }
+    guard !platforms.isEmpty else { return }
+    let ordered = result.targets.map(\.platform.normalized).filter { platforms.contains($0) } + platforms.filter { p in !result.targets.contains { $0.platform.normalized == p } }
+    let support = await emulation.support(for: ordered)
+    guard support.contains(where: { $0.kind != .native }) || result.targets.count > 1 else { return }
+    try await InternalVertex("[internal] platforms", unique: session.id, progress).run { vertex in
+      for item in support { vertex.log(item.sentence + "\n", stream: 1) }
+      for item in support {
+        if case .impossible(let reason) = item.kind {
+          throw BuildError(.failedPrecondition, .build, "steps for \(item.platform) cannot run on this machine: \(reason)")
+        }
+      }
+    }
+  }
+}
+
+extension PlatformSupport {
+  /// `linux/arm64: emulated by QEMU 7.2.22`
+  package var sentence: String {
+    switch kind {
+    case .native: "\(platform): native"
+    case .emulated(let by): "\(platform): emulated by \(by)"
+    case .impossible(let reason): "\(platform): impossible: \(reason)"
+    }
+  }
+}
+
+/// Says how steps of platforms run on this machine.
+package protocol EmulationPlanning: Sendable {
+  func support(for platforms: [Platform]) async -> [PlatformSupport]
+}

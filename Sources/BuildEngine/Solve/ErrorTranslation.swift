@@ -1,0 +1,49 @@
+internal import BuildInterface
+internal import BuildSnapshots
+internal import BuildSolver
+internal import ContentStore
+internal import HostOS
+internal import LLB
+internal import OCIModel
+internal import OCIRegistry
+
+/// Turns whatever a part of the engine threw into the build's one error, with the vertex and the source lines it came from.
+enum ErrorTranslation {
+  static func buildError(_ error: any Error) -> any Error {
+    if error is CancellationError { return error }
+    if let error = error as? SolverError { return solver(error) }
+    return plain(error)
+  }
+
+  private static func solver(_ error: SolverError) -> any Error {
+    if let cause = error.cause, cause is CancellationError { return cause }
+    var result = error.cause.map(plain) ?? BuildError(.internal, .build, error.message)
+    if let step = error.vertex, result.vertex == nil {
+      let platform = (error.payload as? OpPayload)?.platform
+      result.vertex = VertexPlace(digest: step.digest, name: step.name, platform: platform)
+    }
+    if result.sources.isEmpty, let payload = error.payload as? OpPayload { result.sources = payload.locations.compactMap(\.place) }
+    return result
+  }
+
+  private static func plain(_ error: any Error) -> BuildError {
+    switch error {
+    case let error as BuildError: return error
+    case let error as RegistryError: return BuildError(.unavailable, .registry, error.description, cause: nil)
+    case let error as OCIError: return BuildError(.invalidArgument, .build, error.description)
+    case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description)
+    case let error as LLBError: return BuildError(.invalidArgument, .usage, "\(error)")
+    case let error as InvalidDefinition: return BuildError(.invalidArgument, .usage, error.description)
+    default: return BuildError(.unknown, .build, "\(error)")
+    }
+  }
+}
+
+extension SourceLocation {
+  /// The first range of it.
+  fileprivate var place: SourcePlace? {
+    guard let range = ranges.first else { return nil }
+    let first = max(1, range.start.line), last = max(first, range.end.line)
+    return SourcePlace(filename: map.filename, data: map.data, lines: first...last)
+  }
+}

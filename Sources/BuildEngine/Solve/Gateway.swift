@@ -1,0 +1,152 @@
+internal import BuildInterface
+internal import BuildKitProto
+internal import BuildProgress
+internal import BuildSnapshots
+internal import BuildSolver
+internal import HostOS
+internal import LLB
+internal import OCIModel
+internal import Synchronization
+
+/// What the Dockerfile frontend sees of a running build.
+final class EngineGateway: FrontendGateway {
+  let environment: FrontendEnvironment
+  private let job: Job
+  private let session: SolveSession
+  private let services: EngineServices
+  private let loader: GraphLoader
+  private let progress: any ProgressSink
+
+  init(environment: FrontendEnvironment, job: Job, session: SolveSession, services: EngineServices, progress: any ProgressSink) {
+    self.environment = environment
+    self.job = job
+    self.session = session
+    self.services = services
+    loader = GraphLoader(defaultPlatform: environment.buildPlatform.normalized)
+    self.progress = progress
+  }
+
+  func solve(_ definition: Pb_Definition) async throws -> any FrontendReference { try reference(definition) }
+
+  func reference(_ definition: Pb_Definition) throws -> EngineReference {
+    EngineReference(edge: loader.edge(try Definition(definition).load()), job: job, services: services)
+  }
+
+  func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
+    let resolve: @Sendable () async throws -> BaseImage = {
+      try await self.session.images.resolve(reference, platform: options.platform, mode: options.mode)
+    }
+    let image: BaseImage
+    if options.logName.isEmpty {
+      image = try await resolve()
+    } else {
+      let name = options.logName + (options.platform == environment.buildPlatform ? "" : "")
+      image = try await InternalVertex(name, unique: session.id + options.platform.description, progress).run { vertex in
+        let image = try await resolve()
+        if image.place == .localStore { vertex.log("\(reference.familiar): taken from the local store\n") }
+        for warning in image.warnings { vertex.log(warning + "\n") }
+        return image
+      }
+    }
+    return ResolvedImage(reference: reference, digest: image.digest, config: image.configBytes)
+  }
+
+  func warn(_ warning: VertexWarning) async { progress.emit(ProgressEvent(warnings: [warning])) }
+
+  func progress<T: Sendable>(named name: String, _ body: @Sendable () async throws -> T) async throws -> T {
+    try await InternalVertex(name, unique: session.id, progress).run { _ in try await body() }
+  }
+}
+
+/// The lazy result of a definition: built at first use, kept until the build ends.
+final class EngineReference: FrontendReference {
+  /// nil for scratch.
+  let edge: Edge?
+  private let job: Job
+  private let services: EngineServices
+  private let result = SingleFlight<CachedResult?>()
+
+  init(edge: Edge?, job: Job, services: EngineServices) {
+    self.edge = edge
+    self.job = job
+    self.services = services
+  }
+
+  /// Lent: released when the job ends.
+  func built() async throws -> CachedResult? {
+    try await result.value {
+      guard let edge = self.edge else { return nil }
+      let result = try await self.job.build(edge)
+      await self.job.cleanup { await result.release() }
+      return result
+    }
+  }
+
+  func evaluate() async throws { _ = try await built() }
+
+  func readFile(_ path: String, limit: Int) async throws -> [UInt8] {
+    try await read { tree in
+      let resolved = try TreePaths.resolve(path, in: tree, followLast: true)
+      guard let status = try tree.status(resolved), !resolved.isEmpty else { throw TreeError(.notFound, "\"\(path)\": no such file") }
+      guard status.kind == .regular else { throw TreeError("\"\(path)\" is not a file") }
+      return try tree.open(resolved).readToEnd(limit: limit)
+    }
+  }
+
+  func exists(_ path: String) async throws -> Bool {
+    try await read { tree in try tree.status(TreePaths.resolve(path, in: tree, followLast: false)) != nil }
+  }
+
+  private func read<T: Sendable>(_ body: @escaping @Sendable (any TreeReader) throws -> T) async throws -> T {
+    do {
+      guard let result = try await built() else { return try body(EmptyTree()) }
+      switch try TreeResult.of(result).tree {
+      case .scratch: return try body(EmptyTree())
+      case .local(let source): return try await Blocking.run { try body(source.tree) }
+      case .snapshot(let ref):
+        try await ref.prepare()
+        return try await ref.withMounted { try body(MountedTree($0)) }
+      }
+    } catch let error as TreeError {
+      throw BuildError(error.code == .notFound ? .notFound : .invalidArgument, .usage, error.description)
+    }
+  }
+}
+
+/// A line of progress that no op stands behind: `[internal] …`, `exporting to image`.
+struct InternalVertex: Sendable {
+  let digest: Digest
+  private let name: String
+  private let progress: any ProgressSink
+
+  init(_ name: String, unique: String, _ progress: any ProgressSink) {
+    self.name = name
+    self.progress = progress
+    digest = .sha256(of: "internal:\(unique):\(name)")
+  }
+
+  func run<T: Sendable>(_ body: @Sendable (InternalVertex) async throws -> T) async throws -> T {
+    var vertex = ProgressVertex(digest: digest, name: name, started: wallClock())
+    progress.emit(ProgressEvent(vertices: [vertex]))
+    do {
+      let value = try await body(self)
+      vertex.completed = wallClock()
+      progress.emit(ProgressEvent(vertices: [vertex]))
+      return value
+    } catch {
+      vertex.completed = wallClock()
+      vertex.error = error is CancellationError ? ProgressVertex.cancelledError : "\(error)"
+      progress.emit(ProgressEvent(vertices: [vertex]))
+      throw error
+    }
+  }
+
+  func log(_ text: String, stream: Int = 2) {
+    progress.emit(ProgressEvent(logs: [VertexLog(vertex: digest, timestamp: wallClock(), stream: stream, message: Array(text.utf8))]))
+  }
+
+  func status(_ id: String, current: Int64 = 0, total: Int64 = 0, started: Timestamp, completed: Timestamp? = nil) {
+    progress.emit(
+      ProgressEvent(statuses: [VertexStatus(id: id, vertex: digest, total: total, current: current, timestamp: wallClock(), started: started, completed: completed)]))
+  }
+}

@@ -1,0 +1,85 @@
+internal import BuildKitProto
+internal import BuildProgress
+internal import BuildSolver
+internal import LLB
+internal import OCIModel
+
+/// What the solver carries for a vertex without looking inside: the op as loaded, its platform made explicit.
+struct OpPayload: Sendable {
+  let op: Pb_Op
+  let platform: Platform
+  let locations: [SourceLocation]
+}
+
+/// Turns loaded definitions into the solver's vertices. Vertices with one digest are one object within a build.
+struct GraphLoader {
+  /// The platform of ops that name none.
+  let defaultPlatform: Platform
+
+  /// nil for scratch.
+  func edge(_ graph: LoadedGraph) -> Edge? {
+    guard let root = graph.root else { return nil }
+    var vertices: [Digest: Vertex] = [:]
+    for digest in graph.order {
+      guard let loaded = graph.vertices[digest] else { continue }
+      let inputs = loaded.inputs.compactMap { input in vertices[input.digest].map { Edge($0, index: Int(input.index)) } }
+      vertices[digest] = Vertex(digest: digest, name: loaded.name, payload: payload(loaded), inputs: inputs, options: options(loaded.metadata))
+    }
+    return vertices[root.digest].map { Edge($0, index: Int(root.index)) }
+  }
+
+  private func payload(_ loaded: LoadedVertex) -> OpPayload {
+    var platform = defaultPlatform
+    if loaded.op.hasPlatform {
+      let p = loaded.op.platform
+      platform = Platform(os: p.os, architecture: p.architecture, variant: p.variant, osVersion: p.osversion, osFeatures: p.osfeatures)
+    }
+    return OpPayload(op: loaded.op, platform: platform.normalized, locations: loaded.locations)
+  }
+
+  private func options(_ metadata: Pb_OpMetadata) -> BuildSolver.VertexOptions {
+    BuildSolver.VertexOptions(
+      ignoreCache: metadata.ignoreCache, description: metadata.description_p,
+      exportCache: metadata.hasExportCache ? metadata.exportCache.value : nil,
+      progressGroup: metadata.hasProgressGroup
+        ? ProgressGroup(id: metadata.progressGroup.id, name: metadata.progressGroup.name, weak: metadata.progressGroup.weak) : nil)
+  }
+}
+
+extension EngineServices {
+  /// The op that computes a vertex.
+  func resolve(_ vertex: Vertex) throws -> any Op {
+    guard let payload = vertex.payload as? OpPayload else { throw InvalidDefinition("\(vertex.name): not a vertex of this engine") }
+    switch payload.op.op {
+    case .source(let source): return try self.source(source, payload)
+    case .exec(let exec): return ExecOperation(op: exec, platform: payload.platform, inputCount: vertex.inputs.count, services: self)
+    case .file(let file): return FileOperation(op: file, inputCount: vertex.inputs.count, services: self)
+    case .merge, .diff, .build, .passthrough:
+      throw InvalidDefinition("\(vertex.name): this kind of op (merge, diff, build) is not supported yet")
+    case nil: throw InvalidDefinition("\(vertex.name): an op of no known kind")
+    }
+  }
+
+  private func source(_ source: Pb_SourceOp, _ payload: OpPayload) throws -> any Op {
+    let identifier = source.identifier
+    guard let end = identifier.range(of: "://")?.lowerBound else { throw InvalidDefinition("invalid source \"\(identifier)\"") }
+    switch identifier[..<end] {
+    case "docker-image":
+      let mode: ImageResolveMode =
+        switch source.attrs["image.resolvemode"] {
+        case "pull": .forcePull
+        case "local": .preferLocal
+        default: .default
+        }
+      for key in source.attrs.keys where !["image.resolvemode", "image.recordtype", "image.checksum"].contains(key) {
+        throw InvalidDefinition("source \(identifier): the attribute \(key) is not supported yet")
+      }
+      return ImageSource(
+        reference: try Reference(parsing: String(identifier.dropFirst("docker-image://".count))), platform: payload.platform, mode: mode,
+        checksum: try source.attrs["image.checksum"].map { try Digest(parsing: $0) }, services: self)
+    case "local": return try LocalSourceOperation(source, services: self)
+    case "http", "https": return try HTTPSource(source, services: self)
+    default: throw InvalidDefinition("source \(identifier): sources of this kind are not supported yet")
+    }
+  }
+}

@@ -1,0 +1,16 @@
+/// What a command offers a build from this machine, before it is known which door the build goes through: the embedded
+/// engine reads it in place, a remote builder is served it over a session.
+package struct ClientDescription: Sendable {
+  /// A secret's value comes from a file or an environment variable, read when a step asks for it.
+  package enum SecretSource: Sendable, Hashable { case file(path: String), environment(name: String) }
+  /// Local directories by the names that LLB uses: `context`, `dockerfile`.
+  package var directories: [String: String]
+  package var secrets: [String: SecretSource]
+  /// Destinations of exporters by output id.
+  package var exports: [String: ExportTarget]
+  package init(directories: [String: String] = [:], secrets: [String: SecretSource] = [:], exports: [String: ExportTarget] = [:]) {
+    self.directories = directories
+    self.secrets = secrets
+    self.exports = exports
+  }
+}

@@ -1,0 +1,62 @@
+package import BuildInterface
+package import BuildProgress
+package import BuildSnapshots
+package import ContentStore
+package import OCIModel
+package import OCIRegistry
+
+/// The result of a build as exporters see it: one tree and image config per platform.
+package struct ExportSource: Sendable {
+  package struct Target: Sendable {
+    /// `linux/arm/v7`: names folders and metadata.
+    package var id: String
+    package var platform: Platform
+    /// nil for an empty filesystem. Lent for the length of the export.
+    package var ref: ImmutableRef?
+    /// The frontend's image config, without created times and rootfs; empty when a definition was solved without a frontend.
+    package var imageConfig: [UInt8]
+    package init(id: String, platform: Platform, ref: ImmutableRef?, imageConfig: [UInt8]) {
+      self.id = id
+      self.platform = platform
+      self.ref = ref
+      self.imageConfig = imageConfig
+    }
+  }
+  /// In the order the platforms were asked for; never empty.
+  package var targets: [Target]
+  /// Whether an index is made, and folders per platform, even for one target.
+  package var isMultiPlatform: Bool
+  /// Seconds since 1970 that all times are set to (`SOURCE_DATE_EPOCH`); nil takes the clock.
+  package var sourceDateEpoch: Int64?
+  package init(targets: [Target], isMultiPlatform: Bool, sourceDateEpoch: Int64? = nil) {
+    self.targets = targets
+    self.isMultiPlatform = isMultiPlatform
+    self.sourceDateEpoch = sourceDateEpoch
+  }
+}
+
+/// What exporters work with: the engine's stores, the client's registry connections and destinations, and a line of progress.
+package struct ExportEnvironment: Sendable {
+  package var store: ContentStore
+  package var images: LocalImages
+  package var refs: RefStore
+  package var registry: RegistryClient
+  package var destinations: any ExportService
+  package var progress: any ProgressSink
+  package init(
+    store: ContentStore, images: LocalImages, refs: RefStore, registry: RegistryClient, destinations: any ExportService, progress: any ProgressSink
+  ) {
+    self.store = store
+    self.images = images
+    self.refs = refs
+    self.registry = registry
+    self.destinations = destinations
+    self.progress = progress
+  }
+}
+
+/// Turns a result into something outside the build.
+package protocol Exporter: Sendable {
+  /// Does it, and tells what came of it by the peers' names (`containerimage.digest`, `image.name`…). Throws `BuildError`.
+  func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String]
+}
