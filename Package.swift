@@ -14,13 +14,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
-let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
-let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
-let http = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
-let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
-let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
-let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
 struct Part {
@@ -37,8 +31,6 @@ struct Part {
 let parts: [Part] = [
   // Pure: no I/O
   Part("OCIModel", external: [crypto]),
-  Part("PathPatterns"),
-  Part("Binaries", own: ["OCIModel"]),
   Part("DockerfileSyntax"),
   Part("BuildProgress", own: ["OCIModel"]),
   Part("BuildKitProto", external: [protobuf]),
@@ -55,17 +47,24 @@ let parts: [Part] = [
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL, subprocess, logging]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
-  Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
-  Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
-  Part("BuildExecutor", own: ["HostOS", "OCIModel", "Binaries"], external: [subprocess]),
-  Part("BuildOutputs", own: ["OCIModel", "BuildProgress", "BuildInterface", "LLB", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildSolver", "BuildSnapshots"]),
-  Part("BuildEngine", own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "BuildKitProto", "LLB", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildSolver", "DockerfileFrontend", "BuildSnapshots", "BuildExecutor", "BuildOutputs"], external: [http, grdb, protobuf]),
-  Part("EmbeddedBackend", own: ["BuildEngine", "BuildInterface", "BuildProgress", "OCIModel", "OCIRegistry", "HostOS", "ContentStore", "BuildSolver", "BuildSnapshots", "BuildExecutor", "BuildOutputs", "LLB"], external: [grdb]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "BuildProgress", "BuildInterface", "LLB", "HostOS", "ContentStore", "OCIRegistry"], external: [arguments, logging]),
-  Part("manifold", .executable, own: ["ManifoldCommands", "EmbeddedBackend", "BuildInterface", "HostOS"], external: [arguments]),
-  // Tests' own
-  Part("TestSupport", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "BuildProgress", "BuildInterface", "BuildSolver"], external: [nioCore, nioPosix, nioHTTP1]),
+  Part("manifold", .executable),
+]
+
+/// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results.
+struct Suite {
+  var name: String
+  var external: [Target.Dependency]
+  var golden: Bool
+  var support: Bool
+  init(_ name: String, external: [Target.Dependency] = [], golden: Bool = false, support: Bool = false) {
+    (self.name, self.external, self.golden, self.support) = (name, external, golden, support)
+  }
+}
+
+let suites = [
+  Suite("BuildInterface"),
+  Suite("OCIModel"),
 ]
 
 var keep = Set(parts.map(\.name))
@@ -93,7 +92,7 @@ for part in parts where keep.contains(part.name) {
   }
 }
 for suite in suites where keep.contains(suite.name) && (only.isEmpty || only.contains(suite.name)) {
-  let own = [suite.name] + (parts.first { $0.name == suite.name }?.own ?? []).filter { name in
+  let own = [suite.name] + (suite.support ? ["TestSupport"] : []) + (parts.first { $0.name == suite.name }?.own ?? []).filter { name in
     parts.contains { part in part.name == name && { if case .systemLibrary = part.kind { false } else { true } }() }
   }
   targets.append(
