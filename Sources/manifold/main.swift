@@ -7,5 +7,6 @@
 #endif
 
 // The engine's parts are not joined yet (ARCHITECTURE.md, "State"): say so instead of pretending.
-fputs("manifold: this version cannot build images yet: its parts exist, but are not joined. See ARCHITECTURE.md, \"State\".\n", stderr)
+let text = "manifold: this version cannot build images yet: its parts exist, but are not joined. See ARCHITECTURE.md, \"State\".\n"
+_ = text.withCString { write(STDERR_FILENO, $0, strlen($0)) }
 exit(1)
