@@ -31,6 +31,7 @@ struct Part {
 let parts: [Part] = [
   // Pure: no I/O
   Part("OCIModel", external: [crypto]),
+  Part("PathPatterns"),
   Part("DockerfileSyntax"),
   Part("BuildProgress", own: ["OCIModel"]),
   Part("BuildKitProto", external: [protobuf]),
@@ -47,6 +48,7 @@ let parts: [Part] = [
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL, subprocess, logging]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
+  Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
   // User
   Part("manifold", .executable),
 ]
@@ -64,7 +66,12 @@ struct Suite {
 
 let suites = [
   Suite("BuildInterface"),
+  Suite("BuildProgress", golden: true),
+  Suite("DockerfileFrontend", golden: true),
+  Suite("DockerfileSyntax", golden: true),
+  Suite("HostOS"),
   Suite("OCIModel"),
+  Suite("PathPatterns"),
 ]
 
 var keep = Set(parts.map(\.name))
