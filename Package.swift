@@ -67,6 +67,7 @@ struct Suite {
 let suites = [
   Suite("BuildInterface"),
   Suite("BuildProgress", golden: true),
+  Suite("BuildSolver", golden: true),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),
