@@ -1,0 +1,232 @@
+#if os(Linux)
+  import CHostOS
+  import HostOS
+  import OCIModel
+
+  #if canImport(Glibc)
+    import Glibc
+  #else
+    import Musl
+  #endif
+
+  /// Everything a step's container needs, made before its supervisor is: mounts held open, places for them, the runtime's specification.
+  struct PreparedStep: Sendable {
+    let plan: SupervisorPlan
+    let killsBefore: UInt64
+    private let root: Directory
+    private let stubs: MountStubs
+    private let removesStubParents: Bool
+    private let group: DeviceCgroups.Group?
+
+    /// A mount of the step: what the runtime is told, and whether a directory is mounted.
+    private struct Resolved {
+      var mount: RuntimeSpec.Mount
+      var isDirectory: Bool
+    }
+
+    /// Blocks. Throws `ExecutorError`, or HostError.
+    init(
+      _ spec: ProcessSpec, root rootPlan: MountPlan, support: Emulation.Support, runtime: Runtime, executor: ContainerExecutor, locks: [Descriptor],
+      streams: StepStreams
+    ) throws {
+      let machine = executor.machine, scratch = executor.configuration.scratch
+      var plan = SupervisorPlan(scratch: scratch)
+      killsBefore = MachineFacts.killsForMemory()
+      removesStubParents = spec.removesStubParents
+      let root = try Self.open(rootPlan, what: "the step's root filesystem")
+      self.root = root
+
+      var isPrivate = false
+      if case .privateRegistration = support { isPrivate = true }
+      let inUserNamespace = machine.inUserNamespace || isPrivate
+      let user = try UserLookup.resolve(spec.user, in: root)
+
+      plan.directory("s")
+      plan.directory("m")
+      plan.mount(root, at: "rootfs")
+      let mounts = try Self.mounts(spec, support, &plan, inUserNamespace)
+
+      let hosts = HostFiles.hosts(hostname: spec.hostname, extra: try Self.checked(spec.extraHosts))
+
+      let group = try? machine.devices?.make()
+      self.group = group
+      let runtimeMakesGroups = runtime.kind == .runc && !inUserNamespace && machine.cgroups != .none
+      let deniesDevices = group != nil || runtimeMakesGroups || machine.inUserNamespace
+      // Without a control group that denies them, device files of the image are dead instead.
+      if !deniesDevices { _ = hostos_mount_set(root.descriptor.raw, UInt64(HOSTOS_MOUNT_NODEV), 0) }
+      if let group { plan.joinCgroup(group.name, beneath: group.parent) }
+
+      let id = Self.newID()
+      if case .privateRegistration(_, let line) = support {
+        plan.newUserNamespace()
+        plan.register(line)
+      }
+      if machine.cgroups != .v2, !runtimeMakesGroups { plan.hide("/sys/fs/cgroup") }
+      if runtimeMakesGroups { for path in Self.runtimeGroups(id, machine.cgroups) { plan.removeCgroup(path) } }
+
+      var terminal = false
+      if case .attached(_, _, _, let wants, _) = streams { terminal = wants }
+      var process = spec
+      if !Self.isWritable(rootPlan) { process.readOnlyRoot = true }
+      let specification = RuntimeSpec(
+        process: process, user: user, rootPath: scratch + "/rootfs", hostsPath: scratch + "/hosts", resolverPath: scratch + "/resolv.conf",
+        mounts: mounts.map(\.mount), terminal: terminal,
+        surroundings: RuntimeSpec.Surroundings(
+          architecture: Platform.current.architecture, inUserNamespace: inUserNamespace, hasTTYGroup: machine.hasTTYGroup,
+          hasUnifiedCgroups: machine.cgroups == .v2 && machine.hasCgroupNamespaces, hasSeccomp: machine.hasSeccomp,
+          deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? "/manifold/\(id)" : nil))
+
+      plan.file("hosts", hosts)
+      plan.file("resolv.conf", HostFiles.resolverConfiguration(from: Files.text(executor.configuration.resolverFile) ?? ""))
+      do {
+        plan.file("config.json", mode: 0o600, try specification.json().encodedString())
+        plan.arguments(runtime.arguments(scratch: scratch, id: id))
+        for lock in locks { plan.hold(lock) }
+        self.plan = plan
+        let covered = specification.allMounts.filter { $0.destination != "/etc/hosts" && $0.destination != "/etc/resolv.conf" }.map(\.destination)
+        try Self.makeWorkingDirectory(spec, user, in: root, covered: mounts.map(\.mount.destination))
+        stubs = try MountStubs(
+          in: root, wanted: [("/etc/resolv.conf", false), ("/etc/hosts", false)] + mounts.map { ($0.mount.destination, $0.isDirectory) }, covered: covered)
+      } catch {
+        group?.remove()
+        throw error
+      }
+    }
+
+    /// After the container is gone, or if it never was. Blocks.
+    func cleanUp() {
+      stubs.remove(from: root, parents: removesStubParents)
+      group?.remove()
+    }
+
+    // MARK: mounts
+
+    private static func open(_ plan: MountPlan, what: String) throws -> Directory {
+      do { return try Mounts.open(plan) } catch { throw ExecutorError(.mount, "cannot mount \(what)", cause: error) }
+    }
+
+    static func isWritable(_ plan: MountPlan) -> Bool {
+      switch plan {
+      case .bind(_, let readOnly): !readOnly
+      case .overlay(_, let upper, _, _, _): upper != nil
+      case .tmpfs: true
+      }
+    }
+
+    /// Opens the step's mounts. A plan that several mounts share is mounted once: an overlay's upper directory must not be in two.
+    private static func mounts(_ spec: ProcessSpec, _ support: Emulation.Support, _ plan: inout SupervisorPlan, _ inUserNamespace: Bool) throws -> [Resolved] {
+      var wanted = spec.mounts
+      if case .hostRegistered(let interpreter, mounted: true) = support {
+        wanted.append(ProcessMount(destination: interpreter.path, plan: .bind(path: interpreter.path, readOnly: true), readOnly: true))
+      }
+      var opened: [MountPlan: (name: String, tree: Directory)] = [:]
+      var result: [Resolved] = []
+      for (i, mount) in wanted.enumerated() {
+        let destination = RuntimeSpec.cleaned(mount.destination)
+        if destination == "/" { throw ExecutorError(.invalidStep, "a mount cannot replace the step's root (target \"\(mount.destination)\")") }
+        let name: String, tree: Directory, subpath: String
+        var options = [mount.readOnly ? "ro" : "rw", "rbind"]
+        switch mount.source {
+        case .plan(.tmpfs(let size)):
+          let limits = ["nosuid"] + (size.map { ["size=\($0)"] } ?? []) + (mount.readOnly ? ["ro"] : [])
+          result.append(Resolved(mount: .init(destination, type: "tmpfs", source: "tmpfs", limits), isDirectory: true))
+          continue
+        case .plan(let source):
+          if let known = opened[source] { (name, tree) = known } else {
+            (name, tree) = ("s/\(i)", try open(source, what: "\(destination) of the step"))
+            plan.mount(tree, at: name)
+            opened[source] = (name, tree)
+          }
+          subpath = mount.subpath
+        case .memory(let bytes, let mode, let uid, let gid):
+          (name, tree, subpath) = ("s/\(i)", try file(bytes, mode, uid, gid), "data")
+          plan.mount(tree, at: name)
+          options += ["nodev", "nosuid"] + (mode & 0o111 == 0 ? ["noexec"] : [])
+        }
+        let source = try resolve(subpath, in: tree, destination)
+        if source.isWhole {
+          options = flags(of: tree.descriptor, inUserNamespace, adding: options)
+          result.append(Resolved(mount: .init(destination, type: "bind", source: "\(plan.scratch)/\(name)", options), isDirectory: source.isDirectory))
+        } else {
+          plan.bind(subpath, of: name, at: "m/\(i)")
+          options = flags(of: tree.descriptor, inUserNamespace, adding: options)
+          result.append(Resolved(mount: .init(destination, type: "bind", source: "\(plan.scratch)/m/\(i)", options), isDirectory: source.isDirectory))
+        }
+      }
+      return result
+    }
+
+    private static func resolve(_ subpath: String, in tree: Directory, _ destination: String) throws -> (isWhole: Bool, isDirectory: Bool) {
+      do {
+        if RuntimeSpec.cleaned(subpath) == "/" { return (true, try tree.descriptor.status().kind == .directory) }
+        return (false, try tree.status(subpath, followLast: true).kind == .directory)
+      } catch let error as HostError where error.code == .notFound || error.code == .notDirectory {
+        throw ExecutorError(.mount, "cannot mount \(destination): the source has no \"\(subpath)\"", cause: error)
+      }
+    }
+
+    /// A filesystem in memory with one file.
+    private static func file(_ bytes: [UInt8], _ mode: UInt32, _ uid: UInt32, _ gid: UInt32) throws -> Directory {
+      let tree = try open(.tmpfs(size: UInt64(bytes.count) + (256 << 10)), what: "a file in memory")
+      let file = try tree.openFile("data", flags: [.writeOnly, .create, .exclusive], mode: 0o600)
+      try file.write(bytes)
+      try file.setOwner(uid: uid, gid: gid)
+      try file.setMode(mode & 0o777)
+      return tree
+    }
+
+    /// In a user namespace what a mount forbids cannot be allowed again: it must be named when the mount is changed.
+    private static func flags(of tree: Descriptor, _ inUserNamespace: Bool, adding options: [String]) -> [String] {
+      var facts = statvfs()
+      guard inUserNamespace, fstatvfs(tree.raw, &facts) == 0 else { return options }
+      let names: [(UInt, String)] = [(2, "nosuid"), (4, "nodev"), (8, "noexec"), (1024, "noatime"), (2048, "nodiratime"), (4096, "relatime")]
+      let locked = names.filter { UInt(facts.f_flag) & $0.0 != 0 && !options.contains($0.1) }.map(\.1)
+      return options + locked
+    }
+
+    // MARK: the rest
+
+    /// The working directory exists before the step; what is mounted over is the runtime's matter.
+    private static func makeWorkingDirectory(_ spec: ProcessSpec, _ user: ProcessUser, in root: Directory, covered: [String]) throws {
+      do {
+        let path = try root.canonicalPath(of: spec.workingDirectory)
+        let covers = try covered.map { try root.canonicalPath(of: $0) }
+        if covers.contains(where: { path == $0 || path.hasPrefix($0 + "/") }) { return }
+        var at = "", isThere = true
+        for part in path.split(separator: "/") {
+          at += at.isEmpty ? String(part) : "/" + part
+          if isThere, let status = try root.statusIfPresent(at) {
+            guard status.kind == .directory else { throw ExecutorError(.workingDirectory, "working directory \(spec.workingDirectory): /\(at) is not a directory") }
+            continue
+          }
+          isThere = false
+          try root.makeDirectory(at, mode: 0o755)
+          try root.setMode(at, 0o755)
+          try root.setOwner(at, uid: user.uid, gid: user.gid)
+        }
+      } catch let error as HostError {
+        throw ExecutorError(.workingDirectory, "failed to create working directory \(spec.workingDirectory)", cause: error)
+      }
+    }
+
+    private static func checked(_ hosts: [ProcessSpec.ExtraHost]) throws -> [ProcessSpec.ExtraHost] {
+      for host in hosts where !HostFiles.isAddress(host.address) || host.name.isEmpty || host.name.contains(where: { $0.isWhitespace || $0 == "\0" }) {
+        throw ExecutorError(.invalidStep, "invalid additional host \"\(host.name):\(host.address)\"")
+      }
+      return hosts
+    }
+
+    private static func newID() -> String {
+      let letters = Array("0123456789abcdefghijklmnopqrstuvwxyz")
+      return String((0..<25).map { _ in letters[Int.random(in: 0..<36)] })
+    }
+
+    /// Where runc makes its control groups for a container.
+    private static func runtimeGroups(_ id: String, _ mode: CgroupMode) -> [String] {
+      let root = "/sys/fs/cgroup"
+      if mode == .v2 { return ["\(root)/manifold/\(id)"] }
+      let hierarchies = ((try? Directory.open(root).entries()) ?? []).filter { $0.kind == .directory }.map(\.name).sorted()
+      return hierarchies.map { "\(root)/\($0)/manifold/\(id)" }
+    }
+  }
+#endif

@@ -1,0 +1,158 @@
+#if os(Linux)
+  import HostOS
+  import OCIModel
+  import Synchronization
+  import Testing
+
+  @testable import BuildExecutor
+
+  #if canImport(Glibc)
+    import Glibc
+  #else
+    import Musl
+  #endif
+
+  /// Root filesystems of Debian's static busybox, one an architecture, from apt; the packages are kept for the next run.
+  enum Fixture {
+    /// Why containers cannot be tested here; nil when they can.
+    static let obstacle: String? = {
+      if geteuid() != 0 { return "not root" }
+      if (try? Runtime.find()) == nil { return "neither crun nor runc is installed" }
+      if Processes.executablePath("apt-get") == nil || Processes.executablePath("dpkg-deb") == nil { return "no apt-get and dpkg-deb to get busybox from" }
+      return nil
+    }()
+    static let canRun: Bool = {
+      if let obstacle { print("BuildExecutorTests: SKIPPING all tests with real containers: \(obstacle)") }
+      return obstacle == nil
+    }()
+    static func hasEmulator(_ name: String) -> Bool {
+      let found = Processes.executablePath("qemu-\(name)-static") != nil
+      if !found { print("BuildExecutorTests: SKIPPING emulation of \(name): qemu-user-static is not installed") }
+      return found
+    }
+
+    static let work = "/var/tmp/manifold-tests-\(geteuid())"
+    /// Of this run alone.
+    static let own: String = {
+      try? Files.makeDirectories(work)
+      let path = try? Files.makeTemporaryDirectory(in: work, prefix: "executor-")
+      atexit { try? Files.removeTree(Fixture.own) }
+      return path ?? work
+    }()
+    static let executor: Result<ContainerExecutor, any Error> = Result { try ContainerExecutor(.fromEnvironment(scratch: own + "/scratch")) }
+
+    private static let debian = ["amd64": "amd64", "386": "i386", "arm64": "arm64", "arm": "armhf", "ppc64le": "ppc64el", "s390x": "s390x", "mips64le": "mips64el"]
+    private static let applets = """
+      [ ash awk cat chmod chown cp cut date dd df dirname echo env false find grep head hostname id ip ifconfig kill ln ls md5sum mkdir mknod mount mv nproc od printf ps pwd
+      readlink rm rmdir sed seq sh sleep sort stat sync tail tee test timeout touch tr true uname wc xargs yes
+      """
+    private static let roots = Mutex<[String: Task<String, any Error>]>([:])
+
+    /// A directory that serves as lower layer.
+    static func root(_ platform: Platform) async throws -> String {
+      let architecture = platform.architecture
+      let task = roots.withLock { roots in
+        if let task = roots[architecture] { return task }
+        let task = Task { try await make(architecture) }
+        roots[architecture] = task
+        return task
+      }
+      return try await task.value
+    }
+
+    private static func make(_ architecture: String) async throws -> String {
+      let name = try #require(debian[architecture])
+      let root = own + "/root-" + architecture
+      for directory in ["bin", "etc", "home", "tmp"] { try Files.makeDirectories("\(root)/\(directory)") }
+      let tree = try Directory.open(root)
+      let busybox = try await busybox(name)
+      let file = try tree.openFile("bin/busybox", flags: [.writeOnly, .create], mode: 0o755)
+      try file.write(busybox)
+      try file.close()
+      for applet in applets.split(whereSeparator: \.isWhitespace) { try tree.symlink(target: "busybox", at: "bin/\(applet)") }
+      try tree.setMode("tmp", 0o1777)
+      try tree.writeAtomically(Array("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n".utf8), to: "etc/passwd", durable: false)
+      try tree.writeAtomically(Array("root:x:0:\napp:x:1000:\nextra:x:2000:app\n".utf8), to: "etc/group", durable: false)
+      if let program = effectiveUserProgram(architecture) {
+        try tree.writeAtomically(program, to: "bin/euid", mode: 0o755, durable: false)
+        try tree.setMode("bin/euid", 0o4755)
+      }
+      try tree.setTimes("etc", accessed: 1_600_000_000_000_000_000, modified: 1_600_000_000_000_000_000)
+      return root
+    }
+
+    /// Ends with its effective user id as status: setuid root and run by another, with 0.
+    private static func effectiveUserProgram(_ architecture: String) -> [UInt8]? {
+      let foreign = ForeignArchitecture.named(architecture)
+      switch architecture {
+      case "amd64": return foreign?.elf([0xb8, 0x6b, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc7, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05])  // geteuid; exit
+      case "arm64": return foreign?.elf([0xe8, 0x15, 0x80, 0xd2, 0x01, 0, 0, 0xd4, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0, 0, 0xd4])
+      case "arm": return foreign?.elf([0xc9, 0x70, 0xa0, 0xe3, 0, 0, 0, 0xef, 0x01, 0x70, 0xa0, 0xe3, 0, 0, 0, 0xef], flags: 0x0500_0000)
+      default: return nil
+      }
+    }
+
+    private static func busybox(_ debianName: String) async throws -> [UInt8] {
+      let cache = "\(work)/packages"
+      let binary = "\(cache)/busybox-\(debianName)"
+      if let bytes = try? Files.read(binary, limit: 16 << 20) { return bytes }
+      let lists = "\(cache)/lists"
+      try Files.makeDirectories(lists + "/partial")
+      let options = [
+        "APT::Architecture=\(debianName)", "APT::Architectures=\(debianName)", "Dir::State::Lists=\(lists)", "Dir::State::status=/dev/null",
+        "Acquire::Languages=none", "APT::Sandbox::User=root",
+      ].flatMap { ["-o", $0] }
+      _ = try await Processes.run("apt-get", ["-qq"] + options + ["update"], limit: 16 << 20)
+      let place = try Files.makeTemporaryDirectory(in: cache, prefix: "deb-")
+      defer { try? Files.removeTree(place) }
+      let got = try await Processes.run("apt-get", ["-qq"] + options + ["download", "busybox-static:\(debianName)"], workingDirectory: place, limit: 16 << 20)
+      let deb = try #require(try Directory.open(place).entries().first { $0.name.hasSuffix(".deb") }, "apt-get download: \(got.errorText)")
+      let extracted = try await Processes.run("dpkg-deb", ["-x", "\(place)/\(deb.name)", place + "/x"])
+      try #require(extracted.succeeded, "dpkg-deb: \(extracted.errorText)")
+      let bytes = try ["bin/busybox", "usr/bin/busybox"].compactMap { try? Files.read("\(place)/x/\($0)", limit: 16 << 20) }.first ?? []
+      try #require(!bytes.isEmpty)
+      try Files.writeAtomically(bytes, to: binary, mode: 0o755)
+      return bytes
+    }
+
+    private static let counter = Atomic<Int>(0)
+
+    /// A writable root over the platform's, and its upper directory.
+    static func writable(_ platform: Platform = .current) async throws -> (plan: MountPlan, upper: Directory, path: String) {
+      let path = own + "/step-\(counter.add(1, ordering: .relaxed).newValue)"
+      try Files.makeDirectories(path + "/upper")
+      try Files.makeDirectories(path + "/work")
+      let plan = MountPlan.overlay(lowers: [try await root(platform)], upper: path + "/upper", work: path + "/work", userXattr: HostFacts.inUserNamespace)
+      return (plan, try Directory.open(path + "/upper"), path)
+    }
+
+    struct Ran: Sendable, CustomStringConvertible {
+      var exit: StepExit
+      var output: String
+      var errors: String
+      var description: String { "\(exit) out: \(output) err: \(errors)" }
+    }
+
+    static func run(_ spec: ProcessSpec, root: MountPlan) async throws -> Ran {
+      let collected = Mutex<(out: [UInt8], err: [UInt8])>(([], []))
+      let exit = try await executor.get().run(spec, root: root) { output in
+        collected.withLock {
+          switch output {
+          case .standardOutput(let bytes): $0.out += bytes
+          case .standardError(let bytes): $0.err += bytes
+          }
+        }
+      }
+      return collected.withLock { Ran(exit: exit, output: String(decoding: $0.out, as: UTF8.self), errors: String(decoding: $0.err, as: UTF8.self)) }
+    }
+
+    static func shell(
+      _ script: String, platform: Platform = .current, change: (inout ProcessSpec) -> Void = { _ in }, root: MountPlan? = nil
+    ) async throws -> Ran {
+      var spec = ProcessSpec(arguments: ["/bin/sh", "-c", script], environment: ["PATH=/usr/bin:/bin"], platform: platform)
+      change(&spec)
+      let plan = if let root { root } else { try await writable(platform).plan }
+      return try await run(spec, root: plan)
+    }
+  }
+#endif
