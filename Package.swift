@@ -14,6 +14,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
@@ -45,7 +46,6 @@ let parts: [Part] = [
   Part("CIsal", .systemLibrary(pkgConfig: "libisal", apt: ["libisal-dev"])),
   Part("LayerArchive", own: ["OCIModel", "HostOS", "CHostOS", "CLibdeflate", "CZstd", "CIsal"]),
   Part("ContentStore", own: ["OCIModel", "HostOS"], external: [grdb]),
-  Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL, subprocess, logging]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
