@@ -21,6 +21,9 @@ struct CompiledPattern: Sendable {
   private let form: Form
   /// The text to compare: all of it, or without the `**` at its start or end.
   private let bytes: [UInt8]
+  /// The byte that a path must begin with, and the one it must end with, if they are known: most paths go no further.
+  private let firstByte: UInt8?
+  private let lastByte: UInt8?
 
   init(_ text: String, isException: Bool) throws(PathPatternError) {
     (self.text, self.isException) = (text, isException)
@@ -35,10 +38,19 @@ struct CompiledPattern: Sendable {
       form = .automata(try PatternExpression(translation.expression, pattern: text).branches.map(PatternAutomaton.init))
       bytes = []
     }
+    switch form {
+    case .exact: (firstByte, lastByte) = (bytes.first, bytes.last)
+    case .prefix: (firstByte, lastByte) = (bytes.first, nil)
+    case .suffix: (firstByte, lastByte) = (nil, bytes.last)
+    case .automata(let automata):
+      (firstByte, lastByte) = automata.count == 1 ? (automata[0].prefix.first, automata[0].suffix.last) : (nil, nil)
+    }
   }
 
   /// Whether it matches the whole path.
   func matches(_ path: UnsafeBufferPointer<UInt8>) -> Bool {
+    if let firstByte, path.first != firstByte { return false }
+    if let lastByte, path.last != lastByte { return false }
     switch form {
     case .exact: return path.count == bytes.count && begins(path)
     case .prefix: return begins(path)

@@ -23,8 +23,9 @@ struct PatternAutomaton: Sendable {
   private var sets: [ScalarSet?] = []
   private var stateCount = 0
   private let isAnchored: Bool
-  private var prefix: [UInt8] = []
-  private var suffix: [UInt8] = []
+  /// The text that a path must begin with, and the one it must end with.
+  private(set) var prefix: [UInt8] = []
+  private(set) var suffix: [UInt8] = []
 
   init(_ branch: PatternBranch) {
     isAnchored = branch.isAnchored

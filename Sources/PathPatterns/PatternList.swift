@@ -98,7 +98,8 @@ public struct PatternList: Sendable {
     var path = path
     return path.withUTF8 { path in
       var visit = Visit(isExcluded: false, folder: Folder())
-      for (index, pattern) in patterns.enumerated() {
+      for index in patterns.indices {
+        let pattern = patterns[index]
         var isMatch = folder[index]
         if !isMatch {
           guard pattern.isException == visit.isExcluded else { continue }
