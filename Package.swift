@@ -33,6 +33,7 @@ let parts: [Part] = [
   // Pure: no I/O
   Part("OCIModel", external: [crypto]),
   Part("PathPatterns"),
+  Part("Binaries", own: ["OCIModel"]),
   Part("DockerfileSyntax"),
   Part("BuildProgress", own: ["OCIModel"]),
   Part("BuildKitProto", external: [protobuf]),
@@ -49,6 +50,7 @@ let parts: [Part] = [
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
+  Part("BuildExecutor", own: ["CHostOS", "HostOS", "OCIModel", "Binaries"]),
   // User
   Part("manifold", .executable),
 ]
@@ -65,6 +67,8 @@ struct Suite {
 }
 
 let suites = [
+  Suite("Binaries"),
+  Suite("BuildExecutor"),
   Suite("BuildInterface"),
   Suite("BuildProgress", golden: true),
   Suite("BuildSolver", golden: true),

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "stage.h"
+#include "supervisor.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -16,7 +16,7 @@
       let ran = try await Fixture.shell("echo out; echo err >&2; exit 7")
       #expect(ran.output == "out\n" && ran.errors == "err\n" && ran.exit == StepExit(code: 7))
       #expect(try await Fixture.shell("true").exit == StepExit(code: 0))
-      let killed = try await Fixture.shell("kill -9 $$")
+      let killed = try await Fixture.shell("sh -c 'kill -9 $$'; exit $?")
       #expect(killed.exit.code == 137 && killed.exit.signal == 9 && !killed.exit.outOfMemory)
     }
 
@@ -59,9 +59,10 @@
     }
 
     @Test func processesAndFilesystems() async throws {
-      let ran = try await Fixture.shell("ps | wc -l; cat /proc/1/comm; test -w /proc/sys/kernel/hostname && echo writable; df /dev/shm | tail -1; ls /dev; ls /sys | head -2; ls -A /run /tmp 2>/dev/null")
+      let ran = try await Fixture.shell("ps | wc -l; cat /proc/1/comm; echo x 2>/dev/null > /proc/sys/kernel/hostname && echo writable; df /dev/shm | tail -1; ls /dev; ls /sys | head -2; cat /proc/timer_list; test -e /run || echo no run")
       #expect(ran.exit.code == 0, "\(ran)")
-      #expect(ran.output.contains("65536") && ran.output.contains("null") && ran.output.contains("block"))
+      #expect(ran.output.contains("65536") && ran.output.contains("null") && ran.output.contains("block") && ran.output.hasSuffix("no run\n"))
+      #expect(!ran.output.contains("writable"))
     }
 
     @Test func hostFilesAreMountedAndLeaveNothing() async throws {
@@ -174,18 +175,16 @@
         (ProcessMount(destination: "/x", plan: .bind(path: source + "/nowhere", readOnly: true)), ExecutorError.Code.mount),
         (ProcessMount(destination: "/x", plan: .bind(path: source, readOnly: true), subpath: "nowhere"), .mount),
         (ProcessMount(destination: "/../.", plan: .bind(path: source, readOnly: true)), .invalidStep),
-        (ProcessMount(destination: "/x", plan: .bind(path: source, readOnly: true), subpath: "\0argument\0/bin/sh"), .invalidStep),
+        (ProcessMount(destination: "/x", plan: .bind(path: source, readOnly: true), subpath: "\0argument\0/bin/sh"), .mount),
       ] {
-        await #expect { try await Fixture.shell("true", change: { $0.mounts = [mount] }) } throws: { error in
-          (error as? ExecutorError)?.code == code || (code == .invalidStep && error is HostError)
-        }
+        await #expect { try await Fixture.shell("true", change: { $0.mounts = [mount] }) } throws: { ($0 as? ExecutorError)?.code == code }
       }
       // A link out of the source stays inside it.
       let outside = Fixture.own + "/links-\(Int.random(in: 0..<1 << 40))"
       try Files.makeDirectories(outside)
-      try Directory.open(outside).symlink(target: "../../../../etc", at: "etc")
+      try Directory.open(outside).symlink(target: "../../../../etc", at: "out")
       await #expect(throws: ExecutorError.self) {
-        try await Fixture.shell("true", change: { $0.mounts = [ProcessMount(destination: "/x", plan: .bind(path: outside, readOnly: true), subpath: "etc/passwd")] })
+        try await Fixture.shell("true", change: { $0.mounts = [ProcessMount(destination: "/x", plan: .bind(path: outside, readOnly: true), subpath: "out/passwd")] })
       }
     }
 

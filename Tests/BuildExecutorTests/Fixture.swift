@@ -109,7 +109,7 @@
       let deb = try #require(try Directory.open(place).entries().first { $0.name.hasSuffix(".deb") }, "apt-get download: \(got.errorText)")
       let extracted = try await Processes.run("dpkg-deb", ["-x", "\(place)/\(deb.name)", place + "/x"])
       try #require(extracted.succeeded, "dpkg-deb: \(extracted.errorText)")
-      let bytes = try ["bin/busybox", "usr/bin/busybox"].compactMap { try? Files.read("\(place)/x/\($0)", limit: 16 << 20) }.first ?? []
+      let bytes = ["bin/busybox", "usr/bin/busybox"].compactMap { try? Files.read("\(place)/x/\($0)", limit: 16 << 20) }.first ?? []
       try #require(!bytes.isEmpty)
       try Files.writeAtomically(bytes, to: binary, mode: 0o755)
       return bytes

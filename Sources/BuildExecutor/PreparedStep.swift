@@ -162,6 +162,8 @@
         return (false, try tree.status(subpath, followLast: true).kind == .directory)
       } catch let error as HostError where error.code == .notFound || error.code == .notDirectory {
         throw ExecutorError(.mount, "cannot mount \(destination): the source has no \"\(subpath)\"", cause: error)
+      } catch let error as HostError {
+        throw ExecutorError(.mount, "cannot mount \(destination)", cause: error)
       }
     }
 
