@@ -75,6 +75,7 @@ let suites = [
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),
+  Suite("LLB", external: [protobuf], golden: true),
   Suite("OCIModel"),
   Suite("PathPatterns"),
 ]

@@ -8,10 +8,10 @@ extension Converter {
   /// more stages in turn.
   mutating func resolve(_ target: StageState) async throws {
     while true {
-      let reachable = target.reachable
-      try await resolveBases(reachable: reachable)
+      let reachable = Set(target.reachable.map(ObjectIdentifier.init))
+      try await resolveBases(needed: reachable)
       var needsMore = false
-      for stage in table.stages where reachable.contains(where: { $0 === stage }) {
+      for stage in table.stages where reachable.contains(ObjectIdentifier(stage)) {
         stage.inherit()
         var triggers = stage.image.config.onBuild
         if let base = stage.base, !stage.readsOnbuildOfBase {
@@ -33,8 +33,7 @@ extension Converter {
     var options: ImageResolveOptions
   }
 
-  private func resolveBases(reachable: [StageState]) async throws {
-    let needed = Set(reachable.map(ObjectIdentifier.init))
+  private func resolveBases(needed: Set<ObjectIdentifier>) async throws {
     var lookups: [Lookup] = []
     for (i, stage) in table.stages.enumerated() where stage.base == nil && !stage.isDispatched && !stage.isResolved {
       let isNeeded = needed.contains(ObjectIdentifier(stage))

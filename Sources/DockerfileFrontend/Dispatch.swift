@@ -43,15 +43,19 @@ extension Converter {
     return (String(entry[..<equals]), String(entry[entry.utf8.index(after: equals)...]))
   }
 
-  private func dispatch(_ command: StageState.Command, in stage: StageState) throws {
-    var instruction = command.instruction
-    let words = StateWords(stage.state.environment)
+  private func expanded(_ instruction: Instruction, _ words: StateWords) throws -> Instruction {
+    var instruction = instruction
     // A build argument may take the place of an ARG's default, so that is expanded only when it is used.
-    if case .arg = instruction {} else { try instruction.expand { try lexer.expand($0, environment: words).text } }
+    if case .arg = instruction { return instruction }
+    try instruction.expand { try lexer.expand($0, environment: words).text }
     var contents = WordLexer(escape: "\\")
     contents.ignoresQuotes = true
     try instruction.expandContents { try contents.expand($0, environment: words).text }
-    switch instruction {
+    return instruction
+  }
+
+  private func dispatch(_ command: StageState.Command, in stage: StageState) throws {
+    switch try expanded(command.instruction, StateWords(stage.state.environment)) {
     case .add(let add): try dispatchAdd(stage, add, command)
     case .copy(let copy): try dispatchCopy(stage, copy, command)
     case .run(let run): try dispatchRun(stage, run, command)

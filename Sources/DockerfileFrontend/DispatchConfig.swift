@@ -8,12 +8,7 @@ extension Converter {
   func dispatchEnv(_ stage: StageState, _ env: EnvInstruction) {
     for variable in env.variables {
       stage.state.environment[variable.key] = variable.value
-      let entry = variable.key + "=" + variable.value
-      if let i = stage.image.config.env.firstIndex(where: { Converter.splitVariable($0).name == variable.key }) {
-        stage.image.config.env[i] = entry
-      } else {
-        stage.image.config.env.append(entry)
-      }
+      stage.setImageVariable(variable.key, variable.value)
     }
     stage.commit(env.variables.reduce(into: "ENV") { $0 += " \($1.key)=\($1.value)" }, layer: false, epoch: epoch)
   }

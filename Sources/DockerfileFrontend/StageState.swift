@@ -38,7 +38,8 @@ final class StageState {
 
   var commands: [Command] = []
   /// The stages that this one reads besides its base, with the instruction that does.
-  var dependencies: [(stage: StageState, origin: InstructionOrigin)] = []
+  private(set) var dependencies: [(stage: StageState, origin: InstructionOrigin)] = []
+  private var dependencyPlaces: [ObjectIdentifier: Int] = [:]
 
   /// Its instructions have become part of the graph.
   var isDispatched = false
@@ -51,6 +52,8 @@ final class StageState {
   /// Paths of the build context that it reads.
   var contextPaths: Set<String> = []
   var hasCommand = false
+  /// Where each variable stands in the image's list; made when the stage's first ENV needs it.
+  private var variablePlaces: [String: Int] = [:]
   /// Steps shown: done and in all.
   var stepIndex = 0
   var stepCount = 0
@@ -74,7 +77,25 @@ final class StageState {
   }
 
   func addDependency(on other: StageState, by origin: InstructionOrigin) {
-    if let i = dependencies.firstIndex(where: { $0.stage === other }) { dependencies[i].origin = origin } else { dependencies.append((other, origin)) }
+    if let i = dependencyPlaces[ObjectIdentifier(other)] {
+      dependencies[i].origin = origin
+    } else {
+      dependencyPlaces[ObjectIdentifier(other)] = dependencies.count
+      dependencies.append((other, origin))
+    }
+  }
+
+  /// Sets a variable of the image, in its old place if it has one.
+  func setImageVariable(_ name: String, _ value: String) {
+    if variablePlaces.isEmpty {
+      for (i, entry) in image.config.env.enumerated().reversed() { variablePlaces[Converter.splitVariable(entry).name] = i }
+    }
+    if let i = variablePlaces[name] {
+      image.config.env[i] = name + "=" + value
+    } else {
+      variablePlaces[name] = image.config.env.count
+      image.config.env.append(name + "=" + value)
+    }
   }
 
   /// Adds a line to the image's history.

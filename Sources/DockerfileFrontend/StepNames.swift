@@ -29,17 +29,10 @@ extension StageState {
 
   /// The platform in the stage's TARGET… variables, when it declared any.
   private static func declaredTarget(_ environment: Environment) -> Platform? {
-    var platform = Platform(os: "", architecture: ""), isSet = false
-    for (name, value) in environment.entries {
-      switch name {
-      case "TARGETPLATFORM": if let platform = try? Platform(parsing: value) { return platform }
-      case "TARGETOS": (platform.os, isSet) = (value, true)
-      case "TARGETARCH": (platform.architecture, isSet) = (value, true)
-      case "TARGETVARIANT": (platform.variant, isSet) = (value, true)
-      default: break
-      }
-    }
-    return isSet ? platform : nil
+    if let text = environment["TARGETPLATFORM"], let platform = try? Platform(parsing: text) { return platform }
+    let (os, architecture, variant) = (environment["TARGETOS"], environment["TARGETARCH"], environment["TARGETVARIANT"])
+    if os == nil, architecture == nil, variant == nil { return nil }
+    return Platform(os: os ?? "", architecture: architecture ?? "", variant: variant ?? "")
   }
 }
 
@@ -74,9 +67,9 @@ extension GoText {
 
 /// A state's variables, for the word lexer.
 struct StateWords: WordEnvironment {
-  private let values: [String: String]
-  init(_ environment: Environment) { values = Dictionary(environment.entries.map { ($0.name, $0.value) }) { _, new in new } }
-  func value(of name: String) -> String? { values[name] }
+  private let environment: Environment
+  init(_ environment: Environment) { self.environment = environment }
+  func value(of name: String) -> String? { environment[name] }
 }
 
 /// The same with the variables that receive secrets shown as asterisks.

@@ -46,24 +46,32 @@ public struct State: Sendable {
   }
 }
 
-/// Variables in the order in which they were last set, as BuildKit hands them to a step.
+/// Variables in the order in which they were last set, as BuildKit hands them to a step. Setting one costs the same however many there are.
 public struct Environment: Hashable, Sendable {
-  public private(set) var entries: [(name: String, value: String)] = []
+  private struct Entry: Hashable {
+    var value: String
+    var order: Int
+  }
+  private var values: [String: Entry] = [:]
+  private var next = 0
+
   public init() {}
   public init(_ pairs: [(String, String)]) { for (name, value) in pairs { self[name] = value } }
 
   /// Setting moves a variable to the end; nil removes it.
   public subscript(name: String) -> String? {
-    get { entries.last { $0.name == name }?.value }
+    get { values[name]?.value }
     set {
-      entries.removeAll { $0.name == name }
-      if let newValue { entries.append((name, newValue)) }
+      values[name] = newValue.map { Entry(value: $0, order: next) }
+      next += 1
     }
   }
+  /// In order.
+  public var entries: [(name: String, value: String)] { values.sorted { $0.value.order < $1.value.order }.map { ($0.key, $0.value.value) } }
   public var names: [String] { entries.map(\.name) }
-  /// `NAME=value`.
+  /// `NAME=value`, in order.
   public var list: [String] { entries.map { $0.name + "=" + $0.value } }
 
-  public static func == (a: Environment, b: Environment) -> Bool { a.list == b.list }
+  public static func == (a: Environment, b: Environment) -> Bool { a.values.count == b.values.count && a.list == b.list }
   public func hash(into hasher: inout Hasher) { hasher.combine(list) }
 }
