@@ -1,4 +1,4 @@
-package import OCIModel
+internal import OCIModel
 
 /// The values of response fields that a registry client has to understand. All pure.
 package enum HTTPFields {
@@ -40,7 +40,7 @@ package enum HTTPFields {
   }
 
   /// The number of bytes an upload session holds, from its `Range: 0-<last>`. `0-0` is what registries say of both an
-  /// empty session and one byte; it is read as empty, and the one byte is then refused and asked for again.
+  /// empty session and one byte; it is read as empty, and an upload that is then refused begins anew.
   package static func uploadedBytes(_ text: String) -> Int64? {
     var range = trimmed(text)
     if range.lowercased().hasPrefix("bytes=") { range = String(range.dropFirst(6)) }

@@ -14,7 +14,7 @@ package struct RegistryScope: Hashable, Sendable, Comparable, CustomStringConver
   package static func push(_ repository: String) -> RegistryScope { RegistryScope(type: "repository", name: repository, actions: ["pull", "push"]) }
 
   /// nil unless there are a type and an action; the name may hold colons (a host with a port).
-  package init?(_ text: some StringProtocol) {
+  package init?(_ text: Substring) {
     guard let first = text.firstIndex(of: ":"), let last = text.lastIndex(of: ":"), first < last else { return nil }
     let actions = text[text.index(after: last)...].split(separator: ",").map(String.init)
     guard first > text.startIndex, !actions.isEmpty else { return nil }

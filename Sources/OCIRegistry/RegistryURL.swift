@@ -33,7 +33,7 @@ package struct RegistryURL: Hashable, Sendable, CustomStringConvertible {
 
   /// nil unless `text` is an absolute http or https address without user information, control characters or spaces.
   package init?(_ text: String) {
-    guard RegistryURL.isClean(text), let mark = text.range(of: "://"),
+    guard RegistryURL.isClean(text), let mark = text.firstRange(of: "://"),
       let scheme = Scheme(rawValue: text[..<mark.lowerBound].lowercased())
     else { return nil }
     var rest = text[mark.upperBound...]
@@ -135,6 +135,20 @@ package enum PercentEncoding {
       switch c {
       case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x5f, 0x7e: out.append(c)
       default: out += [0x25, hex[Int(c >> 4)], hex[Int(c & 15)]]
+      }
+    }
+    return String(decoding: out, as: UTF8.self)
+  }
+
+  /// What is not a well-formed escape stays as it is.
+  package static func decode(_ text: String) -> String {
+    var out = [UInt8](), rest = Array(text.utf8)[...]
+    while let c = rest.popFirst() {
+      if c == 0x25, rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+        out.append(value)
+        rest = rest.dropFirst(2)
+      } else {
+        out.append(c)
       }
     }
     return String(decoding: out, as: UTF8.self)

@@ -1,3 +1,11 @@
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
 /// When and how long to wait before a failed request is sent again. Pure: time and chance are given to it.
 public struct RetryPolicy: Sendable, Hashable {
   /// All tries of one request, the first included; at least 1.
@@ -76,4 +84,8 @@ package struct RegistryClock: Sendable {
     self.sleep = sleep
     self.random = random
   }
+}
+
+extension RegistryClock {
+  package static let system = RegistryClock(now: { Int64(time(nil)) }, sleep: { try await Task.sleep(for: $0) }, random: { Double.random(in: 0..<1) })
 }

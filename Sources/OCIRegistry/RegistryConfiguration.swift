@@ -1,0 +1,52 @@
+internal import FoundationEssentials
+
+/// How a `RegistryClient` behaves. The defaults suit a build on a developer's machine or in CI.
+public struct RegistryConfiguration: Sendable {
+  /// Hosts (`host` or `host:port`, as in references) that may be reached by TLS without verification and by plain HTTP.
+  /// Loopback hosts (`localhost`, 127.0.0.0/8, `[::1]`) need not be named.
+  public var insecureHosts: Set<String>
+  /// Blob transfers at once to and from one registry.
+  public var maximumTransfersPerHost: Int
+  /// Blob transfers at once in all.
+  public var maximumTransfers: Int
+  /// Manifest, HEAD and token requests at once to one host.
+  public var maximumRequestsPerHost: Int
+  public var retry: RetryPolicy
+  /// The `User-Agent` field.
+  public var userAgent: String
+  /// A connection that is not there after so many seconds is tried again.
+  public var connectTimeoutSeconds: Double
+  /// A transfer is taken up anew after so many seconds without a byte; also how long a registry may take to answer.
+  public var idleTimeoutSeconds: Double
+  /// Blobs larger than this are uploaded in chunks from the beginning: object stores refuse larger single requests.
+  public var chunkedUploadThreshold: Int64
+  /// Bytes of one chunk, unless the registry asks for more (`OCI-Chunk-Min-Length`).
+  public var uploadChunkSize: Int
+  /// Folders that hold one folder a `host[:port]` with `*.crt` (authorities), and `*.cert` with `*.key` (client certificates).
+  public var certificateDirectories: [String]
+  /// The environment that proxies and `SSL_CERT_FILE` are read from.
+  public var environment: [String: String]
+  /// Told what registries say in `Warning` fields (distribution-spec, "Warnings"): host and text. Called from any task.
+  public var onWarning: (@Sendable (_ host: String, _ text: String) -> Void)?
+
+  public init(insecureHosts: Set<String> = [], environment: [String: String] = RegistryConfiguration.processEnvironment) {
+    self.insecureHosts = insecureHosts
+    maximumTransfersPerHost = 6
+    maximumTransfers = 16
+    maximumRequestsPerHost = 10
+    retry = RetryPolicy()
+    userAgent = "manifold"
+    connectTimeoutSeconds = 15
+    idleTimeoutSeconds = 120
+    chunkedUploadThreshold = 5 << 30
+    uploadChunkSize = 64 << 20
+    var directories = ["/etc/docker/certs.d", "/etc/containerd/certs.d"]
+    if let home = environment["HOME"], !home.isEmpty { directories.append(home + "/.config/docker/certs.d") }
+    certificateDirectories = directories
+    self.environment = environment
+    onWarning = nil
+  }
+
+  /// The environment of this process.
+  public static var processEnvironment: [String: String] { ProcessInfo.processInfo.environment }
+}
