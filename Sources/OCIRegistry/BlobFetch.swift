@@ -5,7 +5,7 @@ public import OCIModel
 /// Brings a download into a sink: buffers gather to pieces worth a thread's while, and one piece is written while the next arrives.
 struct BlobFetch: Sendable {
   let client: RegistryClient
-  let descriptor: Descriptor
+  let descriptor: OCIModel.Descriptor
   let repository: Reference
   let sink: any BlobSink
   let progress: TransferProgressHandler
@@ -97,5 +97,5 @@ public struct RegistryBlobSource: BlobSource {
     self.client = client
     self.repository = repository
   }
-  public func content(of descriptor: Descriptor, from offset: Int64) async throws -> BlobContent { client.blobContent(descriptor, from: repository, offset: offset) }
+  public func content(of descriptor: OCIModel.Descriptor, from offset: Int64) async throws -> BlobContent { client.blobContent(descriptor, from: repository, offset: offset) }
 }

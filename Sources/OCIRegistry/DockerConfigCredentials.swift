@@ -80,7 +80,7 @@ public final class DockerConfigCredentials: RegistryCredentialProvider {
         group.addTask {
           let run = try await Subprocess.run(
             .name(program), arguments: ["get"], environment: environment, input: .string(server), output: .string(limit: 1 << 20), error: .string(limit: 1 << 16))
-          return (run.terminationStatus, run.standardOutput ?? "", run.standardError ?? "")
+          return (run.terminationStatus, run.standardOutput, run.standardError)
         }
         group.addTask {
           try await Task.sleep(for: DockerConfigCredentials.helperTimeout)

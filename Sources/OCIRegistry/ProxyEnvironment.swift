@@ -8,6 +8,13 @@ package struct ProxyEnvironment: Sendable {
     package var port: Int
     /// `user:password`, still percent-encoded as in the address; nil when there is none.
     package var userInfo: String?
+
+    package init(kind: Kind, host: String, port: Int, userInfo: String?) {
+      self.kind = kind
+      self.host = host
+      self.port = port
+      self.userInfo = userInfo
+    }
   }
 
   private let httpProxy: Proxy?

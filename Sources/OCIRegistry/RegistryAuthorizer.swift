@@ -1,4 +1,5 @@
-package import NIOHTTP1
+internal import AsyncHTTPClient
+internal import NIOHTTP1
 internal import OCIModel
 internal import Synchronization
 

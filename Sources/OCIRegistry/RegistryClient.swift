@@ -1,4 +1,5 @@
-public import NIOCore
+internal import AsyncHTTPClient
+internal import NIOCore
 internal import NIOHTTP1
 public import OCIModel
 internal import Synchronization

@@ -2,7 +2,7 @@ package import AsyncHTTPClient
 internal import NIOCore
 package import NIOHTTP1
 internal import NIOPosix
-package import NIOSSL
+internal import NIOSSL
 internal import Synchronization
 
 #if canImport(Glibc)
