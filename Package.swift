@@ -14,6 +14,9 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let http = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
@@ -47,10 +50,13 @@ let parts: [Part] = [
   Part("CIsal", .systemLibrary(pkgConfig: "libisal", apt: ["libisal-dev"])),
   Part("LayerArchive", own: ["OCIModel", "HostOS", "CHostOS", "CLibdeflate", "CZstd", "CIsal"]),
   Part("ContentStore", own: ["OCIModel", "HostOS"], external: [grdb]),
+  Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
   Part("BuildExecutor", own: ["CHostOS", "HostOS", "OCIModel", "Binaries"]),
+  // For tests alone
+  Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   // User
   Part("manifold", .executable),
 ]
@@ -77,6 +83,7 @@ let suites = [
   Suite("HostOS"),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("OCIModel"),
+  Suite("OCIRegistry", external: [nioCore, nioPosix, nioHTTP1], support: true),
   Suite("PathPatterns"),
 ]
 
@@ -84,7 +91,7 @@ var keep = Set(parts.map(\.name))
 let only = Set((Context.environment["MANIFOLD_ONLY"] ?? "").split(separator: ",").map(String.init))
 if !only.isEmpty {
   keep = []
-  var queue = Array(only)
+  var queue = Array(only) + (suites.contains { $0.support && only.contains($0.name) } ? ["TestSupport"] : [])
   while let name = queue.popLast() {
     if keep.insert(name).inserted, let part = parts.first(where: { $0.name == name }) { queue += part.own }
   }

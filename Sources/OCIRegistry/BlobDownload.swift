@@ -11,8 +11,8 @@ final class BlobDownload {
   private let descriptor: Descriptor
   private let retry: RetryPolicy
   private let clock: RegistryClock
-  /// Told the number of a try after the first.
-  private let onRetry: @Sendable (Int) -> Void
+  /// Told the bytes there are and the number of a try after the first.
+  private let onRetry: @Sendable (Int64, Int) -> Void
 
   /// Bytes given out so far.
   private(set) var offset: Int64
@@ -31,7 +31,7 @@ final class BlobDownload {
   /// `verifies` is false when whoever takes the bytes checks the digest. A download from an `offset` cannot check it.
   init(
     _ connection: RegistryConnection, _ repository: Reference, _ descriptor: Descriptor, from offset: Int64 = 0, verifies: Bool, retry: RetryPolicy, clock: RegistryClock,
-    onRetry: @escaping @Sendable (Int) -> Void
+    onRetry: @escaping @Sendable (Int64, Int) -> Void
   ) {
     self.connection = connection
     self.repository = repository
@@ -108,7 +108,7 @@ final class BlobDownload {
       throw RegistryConnection.error(failure, operation, host: repository.domain, request: "GET /v2/\(repository.path)/blobs/\(descriptor.digest)", attempts: breaks)
     }
     attempt += 1
-    onRetry(breaks + 1)
+    onRetry(offset, breaks + 1)
     try await clock.sleep(delay)
   }
 

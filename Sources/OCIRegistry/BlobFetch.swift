@@ -8,6 +8,8 @@ struct BlobFetch: Sendable {
   let descriptor: OCIModel.Descriptor
   let repository: Reference
   let sink: any BlobSink
+  /// What the sink holds already.
+  var offset: Int64 = 0
   let progress: TransferProgressHandler
 
   static let pieceSize = 1 << 20
@@ -28,15 +30,16 @@ struct BlobFetch: Sendable {
     progress(TransferProgress(.fetch, descriptor, repository: repository.name, bytes: bytes, state: state))
   }
 
-  private func download() async throws {
-    report(0, .transferring)
-    if let bytes = embedded() {
+  /// Once, without another try for wrong content.
+  func download() async throws {
+    report(offset, .transferring)
+    if offset == 0, let bytes = embedded() {
       try await write([ByteBuffer(bytes: bytes)])
       return try await finish()
     }
     let download = BlobDownload(
-      client.connection(repository.domain), repository, descriptor, verifies: !sink.verifiesContent, retry: client.configuration.retry, clock: client.clock
-    ) { attempt in report(0, .retrying(attempt: attempt)) }
+      client.connection(repository.domain), repository, descriptor, from: offset, verifies: !sink.verifiesContent, retry: client.configuration.retry, clock: client.clock
+    ) { bytes, attempt in report(bytes, .retrying(attempt: attempt)) }
     var gathered: [ByteBuffer] = [], size = 0
     var writing: Task<Void, any Error>?
     do {

@@ -1,7 +1,6 @@
 internal import FoundationEssentials
 internal import HostOS
 internal import OCIModel
-internal import Subprocess
 internal import Synchronization
 
 /// Credentials as Docker's tools keep them: `config.json` in `$DOCKER_CONFIG` or `~/.docker` (`auths`, `credsStore`, `credHelpers`), and
@@ -71,36 +70,31 @@ public final class DockerConfigCredentials: RegistryCredentialProvider {
   private func ask(_ helper: String, _ server: String) async throws -> RegistryCredential? {
     let program = "docker-credential-" + helper
     guard !helper.contains("/") else { throw RegistryError(.credentials, "\"\(helper)\" is not the name of a credential helper") }
-    var variables: [Environment.Key: String] = [:]
-    for (name, value) in environment { if let key = Environment.Key(rawValue: name) { variables[key] = value } }
-    let result: (status: TerminationStatus, output: String, errors: String)
+    let (environment, file) = (environment, path)
+    let result: ProcessOutput
     do {
-      let environment = Environment.custom(variables)
-      result = try await withThrowingTaskGroup(of: (TerminationStatus, String, String)?.self) { group in
+      result = try await withThrowingTaskGroup(of: ProcessOutput?.self) { group in
         group.addTask {
-          let run = try await Subprocess.run(
-            .name(program), arguments: ["get"], environment: environment, input: .string(server), output: .string(limit: 1 << 20), error: .string(limit: 1 << 16))
-          return (run.terminationStatus, run.standardOutput, run.standardError)
+          guard let path = try await Blocking.run({ Processes.executablePath(program, path: environment["PATH"]) }) else { throw RegistryError(.credentials, "it is not installed") }
+          return try await Processes.run(path, ["get"], environment: environment, input: Array(server.utf8))
         }
         group.addTask {
           try await Task.sleep(for: DockerConfigCredentials.helperTimeout)
           return nil
         }
         defer { group.cancelAll() }
-        guard let first = try await group.next(), let answer = first else { throw RegistryError(.credentials, "\(program) did not answer in 60 s") }
+        guard let first = try await group.next(), let answer = first else { throw RegistryError(.credentials, "it did not answer in 60 s") }
         return answer
       }
-    } catch let error as RegistryError {
-      throw error
     } catch let error as CancellationError {
       throw error
     } catch {
-      throw RegistryError(.credentials, "cannot run the credential helper \(program) that \(path) names for \(server)", advice: "Install it, or take it out of that file.", cause: error)
+      throw RegistryError(.credentials, "cannot run the credential helper \(program) that \(file) names for \(server)", advice: "Install it, or take it out of that file.", cause: error)
     }
-    if result.status.isSuccess {
-      do { return try DockerConfig.helperAnswer(Array(result.output.utf8)) } catch { throw RegistryError(.credentials, "\(program) gave an answer that cannot be read", cause: error) }
+    if result.succeeded {
+      do { return try DockerConfig.helperAnswer(result.output) } catch { throw RegistryError(.credentials, "\(program) gave an answer that cannot be read", cause: error) }
     }
-    let said = RegistryErrorBody.clean(result.output.isEmpty ? result.errors : result.output, limit: 300)
+    let said = RegistryErrorBody.clean(result.output.isEmpty ? result.errorText : result.outputText, limit: 300)
     if said.contains("credentials not found") { return nil }
     throw RegistryError(.credentials, "\(program) failed for \(server): \(said.isEmpty ? "\(result.status)" : said)")
   }

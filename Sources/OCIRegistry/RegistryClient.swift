@@ -196,7 +196,7 @@ public final class RegistryClient: Sendable {
   public func blobContent(_ descriptor: Descriptor, from repository: Reference, offset: Int64 = 0) -> BlobContent {
     let (connection, retry, clock) = (connection(repository.domain), configuration.retry, clock)
     return BlobContent {
-      let download = BlobDownload(connection, repository, descriptor, from: offset, verifies: true, retry: retry, clock: clock, onRetry: { _ in })
+      let download = BlobDownload(connection, repository, descriptor, from: offset, verifies: true, retry: retry, clock: clock, onRetry: { _, _ in })
       return { try await download.next() }
     }
   }

@@ -89,7 +89,7 @@ final class RegistryConnection: Sendable {
       if call.accepts(response.status) { return response }
       if response.status == 401, authorizes, challengesLeft > 0 {
         challengesLeft -= 1
-        let challenges = AuthChallenge.parse(response.headers[canonicalForm: "WWW-Authenticate"].map(String.init))
+        let challenges = AuthChallenge.parse(response.headers["WWW-Authenticate"])
         if try await authorizer.challenged(challenges, sent: header, for: call.scopes) {
           await response.drain()
           continue

@@ -115,7 +115,7 @@ final class RegistryHosts: Sendable {
         let response = try await transport.send(RegistryRequest(.GET, url), tls: endpoint.tls)
         let body = (try? await response.collect(limit: RegistryErrorBody.limit)) ?? []
         if response.status == 400, endpoint.base.scheme == .http, String(decoding: body.prefix(4096), as: UTF8.self).contains("HTTPS") { return nil }
-        return response.status == 401 ? AuthChallenge.parse(response.headers[canonicalForm: "WWW-Authenticate"].map(String.init)) : []
+        return response.status == 401 ? AuthChallenge.parse(response.headers["WWW-Authenticate"]) : []
       } catch let failure as TransportFailure where failure.kind == .broken && attempt < 2 {
         attempt += 1
       }

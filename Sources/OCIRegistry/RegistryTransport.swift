@@ -144,11 +144,13 @@ final class RegistryTransport: Sendable {
       return kinds.compactMap { $0 }.first ?? make(.other, "no connection to \(error.host):\(error.port)")
     case let error as IOError: return failure(errno: error.errnoCode)
     case is ChannelError: return make(.broken, "the connection was closed")
+    case let error as HTTPParserError:
+      // A reply that ends early is a broken connection; one that is not HTTP is not going to be later.
+      return error == .invalidEOFState ? make(.broken, "the connection was closed before the answer was complete") : make(.other, "it does not speak HTTP (\(error))")
     case is NIOSSLError, is BoringSSLError: return make(.tls, tlsText(error))
     default:
       let text = String(describing: error)
-      // The HTTP decoder's errors are enumerations of another module; a reply that is not HTTP is not going to be later.
-      return make(text.contains("invalidEOFState") ? .broken : text.contains("ertificate") || text.contains("handshake") ? .tls : .other, text)
+      return make(text.contains("ertificate") || text.contains("handshake") ? .tls : .other, text)
     }
   }
 

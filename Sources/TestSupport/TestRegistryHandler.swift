@@ -109,8 +109,8 @@ final class TestRegistryHandler: ChannelInboundHandler {
     if let cut, cut < response.body.count {
       let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
       context.flush()
-      // After the bytes left, so that the client has them before the connection goes.
-      context.eventLoop.scheduleTask(in: .milliseconds(5)) { bound.value.close(promise: nil) }
+      // Long after the bytes left: a client's network stack may drop what its user has not read yet when the connection goes.
+      context.eventLoop.scheduleTask(in: .milliseconds(300)) { bound.value.close(promise: nil) }
       return
     }
     let end = context.writeAndFlush(wrapOutboundOut(.end(nil)))

@@ -2,10 +2,17 @@ import OCIRegistry
 import Synchronization
 import Testing
 
+/// A `Mutex` that closures of tasks can share.
+private final class Locked<Value: Sendable>: Sendable {
+  private let value: Mutex<Value>
+  init(_ value: Value) { self.value = Mutex(value) }
+  func withLock<T: Sendable>(_ body: (inout sending Value) -> sending T) -> T { value.withLock(body) }
+}
+
 @Suite struct ConcurrencyTests {
   @Test func limiterBoundsAndServesInTurn() async throws {
     let limiter = ConcurrencyLimiter(3)
-    let now = Mutex(0), peak = Mutex(0)
+    let now = Locked(0), peak = Locked(0)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<50 {
         group.addTask {
@@ -37,7 +44,7 @@ import Testing
 
   @Test func sharedWorkRunsOnceAndToldToAll() async throws {
     let work = SharedWork<String, Int, Int>()
-    let runs = Mutex(0), events = Mutex<[Int]>([])
+    let runs = Locked(0), events = Locked<[Int]>([])
     let results = try await withThrowingTaskGroup(of: Int.self) { group in
       for _ in 0..<20 {
         group.addTask {
@@ -62,7 +69,7 @@ import Testing
 
   @Test func sharedWorkOutlivesOneWaiterButNotAll() async throws {
     let work = SharedWork<String, Int, Never>()
-    let ended = Mutex("")
+    let ended = Locked("")
     let body: @Sendable (@escaping @Sendable (Never) -> Void) async throws -> Int = { _ in
       do {
         try await Task.sleep(for: .milliseconds(100))
