@@ -57,6 +57,20 @@ int hostos_openat2(int dirfd, const char *path, int flags, uint32_t mode, uint64
 #endif
 }
 
+int hostos_memory_file(void) {
+#ifdef __linux__
+  long fd = syscall(SYS_memfd_create, "manifold", 1U /* MFD_CLOEXEC */);
+  return fd < 0 ? -errno : (int)fd;
+#else
+  char name[] = "/tmp/manifold.XXXXXX";
+  int fd = mkstemp(name);
+  if (fd < 0) return -errno;
+  unlink(name);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
+#endif
+}
+
 int hostos_openat(int dirfd, const char *path, int flags, uint32_t mode) {
   for (;;) {
     int fd = openat(dirfd, path, flags | O_CLOEXEC, (mode_t)(mode & 07777));

@@ -58,11 +58,16 @@ package enum Processes {
       throw HostError(.notFound, errno: ENOENT, operation: "run", path: program, message: "the program is not installed")
     }
     var custom: [Subprocess.Environment.Key: String] = [:]
-    for (key, value) in environment ?? [:] { custom[.init(rawValue: key)!] = value }
+    for (key, value) in environment ?? [:] { if let key = Subprocess.Environment.Key(rawValue: key) { custom[key] = value } }
+    // A file, not a pipe: a program may end without reading its input, and Subprocess 1.0 ends our process when writing to it then fails.
+    let file = Descriptor(owning: try checked(hostos_memory_file(), "memfd_create", path))
+    try input.withUnsafeBytes { if !$0.isEmpty { try file.write($0, at: 0) } }
+    defer { withExtendedLifetime(file) {} }
     do {
       let result = try await Subprocess.run(
         .path(FilePath(path)), arguments: Arguments(arguments), environment: environment == nil ? .inherit : .custom(custom),
-        workingDirectory: workingDirectory.map { FilePath($0) }, input: .array(input), output: .bytes(limit: limit), error: .bytes(limit: limit))
+        workingDirectory: workingDirectory.map { FilePath($0) }, input: .fileDescriptor(FileDescriptor(rawValue: file.raw), closeAfterSpawningProcess: false),
+        output: .bytes(limit: limit), error: .bytes(limit: limit))
       let status: ProcessOutput.Status =
         switch result.terminationStatus {
         case .exited(let code): .exited(code)

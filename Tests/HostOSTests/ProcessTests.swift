@@ -12,6 +12,8 @@ import Testing
     let environment = try await Processes.run("/usr/bin/env", environment: ["A": "b"], workingDirectory: "/")
     #expect(environment.outputText == "A=b\n")
     #expect(try await Processes.run("sh", ["-c", "kill -9 $$"]).status == .signalled(9))
+    // A program that does not read its input.
+    for _ in 0..<20 { #expect(try await Processes.run("true", input: [UInt8](repeating: 1, count: 300_000)).succeeded) }
     await #expect(throws: HostError.self) { _ = try await Processes.run("no-such-program-anywhere") }
     await #expect(throws: HostError.self) { _ = try await Processes.run("yes", limit: 1000) }
   }

@@ -60,6 +60,8 @@ int hostos_set_times(int dirfd, const char *name, int64_t atime_ns, int64_t mtim
 int hostos_mknod(int dirfd, const char *name, uint32_t mode, uint32_t major, uint32_t minor);
 enum { HOSTOS_RENAME_NOREPLACE = 1, HOSTOS_RENAME_EXCHANGE = 2 };
 int hostos_rename(int fromfd, const char *from, int tofd, const char *to, unsigned flags);
+/// An empty file without a name, in memory where the system can; gone with its last descriptor.
+int hostos_memory_file(void);
 /// linkat(2) of an open descriptor (an O_TMPFILE file).
 int hostos_link_fd(int fd, int dirfd, const char *name);
 
