@@ -53,6 +53,7 @@ let parts: [Part] = [
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
+  Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
   Part("BuildExecutor", own: ["CHostOS", "HostOS", "OCIModel", "Binaries"]),
   // For tests alone

@@ -1,0 +1,239 @@
+import ContentStore
+import GRDB
+import HostOS
+package import LayerArchive
+package import OCIModel
+
+package typealias LayerCompression = Compression
+
+/// A layer as it is known now; nothing is computed or fetched to tell.
+package struct LayerInfo: Sendable {
+  package var ref: String
+  /// Unknown until a layer made here is first asked for as a blob.
+  package var diffID: Digest?
+  package var descriptors: [LayerCompression: OCIModel.Descriptor]
+  /// Where the blobs that are not in the store come from, by their digests.
+  package var providers: [Digest: any LayerProvider]
+  package var description: String
+}
+
+/// A layer in the form it goes into an image.
+package struct LayerBlob: Sendable {
+  package var descriptor: OCIModel.Descriptor
+  package var diffID: Digest
+  /// Not nil: the blob is not in the store, and is had from there.
+  package var provider: (any LayerProvider)?
+}
+
+extension ImmutableRef {
+  /// The chain, the bottommost first.
+  package func layers() async throws -> [LayerInfo] {
+    let id = id
+    let (rows, blobs) = try await refs.store.read { db in
+      let rows = try RefRow.chain(db, id)
+      return (rows, try BlobRow.all(db, rows.map(\.id)))
+    }
+    if rows.isEmpty { throw RefStore.notFound(id) }
+    let (providers, store) = (providers, refs.store)
+    return try await Blocking.run {
+      rows.map { row in
+        let known = blobs[row.id] ?? []
+        let absent = known.map(\.descriptor.digest).filter { !store.contains($0) }
+        return LayerInfo(
+          ref: row.id, diffID: row.diffID, descriptors: Dictionary(known.map { ($0.compression, $0.descriptor) }) { $1 },
+          providers: Dictionary(absent.compactMap { digest in providers[digest].map { (digest, $0) } }) { $1 }, description: row.description)
+      }
+    }
+  }
+
+  /// The chain as blobs, the bottommost first. Those that are not known are computed, in `compression`; ones that are stay as they are unless `force` asks for all of
+  /// them in `compression`. Each is computed once among all tasks and processes, and remembered.
+  package func layerBlobs(compression: LayerCompression, level: Int? = nil, force: Bool = false) async throws -> [LayerBlob] {
+    let (id, refs, providers) = (id, refs, providers)
+    let rows = try await refs.store.read { try RefRow.chain($0, id) }
+    if rows.isEmpty { throw RefStore.notFound(id) }
+    let work = BlobWork(refs: refs, rows: rows, providers: providers, compression: compression, level: level, force: force)
+    let blobs = try await withThrowingTaskGroup(of: (Int, LayerBlob).self) { group in
+      for i in rows.indices { group.addTask { (i, try await work.blob(i)) } }
+      var out = [LayerBlob?](repeating: nil, count: rows.count)
+      for try await (i, blob) in group { out[i] = blob }
+      return out.compactMap { $0 }
+    }
+    if rows.contains(where: { $0.chain == nil || $0.blobChain == nil }) { try await refs.nameChain(id) }
+    return blobs
+  }
+
+  /// Bytes on the disk that are this layer's own: its directory, or its blob as long as it is not unpacked.
+  package func size() async throws -> Int64 {
+    let id = id
+    let (row, blobs) = try await refs.store.read { db in (try RefRow.chain(db, id).last, try BlobRow.all(db, [id])[id] ?? []) }
+    guard let row else { throw RefStore.notFound(id) }
+    guard let snapshot = row.snapshot?.id ?? row.flat?.id else { return blobs.first?.descriptor.size ?? 0 }
+    return try await refs.size(of: snapshot)
+  }
+}
+
+private struct BlobWork: Sendable {
+  let refs: RefStore
+  let rows: [RefRow]
+  let providers: [Digest: any LayerProvider]
+  let compression: LayerCompression
+  let level: Int?
+  let force: Bool
+  private var store: ContentStore { refs.store }
+
+  func blob(_ i: Int) async throws -> LayerBlob {
+    if let known = try await known(i) { return known }
+    let lock = try await store.locks.lock("blob:\(rows[i].id)")
+    defer { lock.release() }
+    if let known = try await known(i) { return known }
+    let sources = try await blobs(i)
+    if !sources.isEmpty, rows[i].snapshot(in: refs.form) == nil || sources.contains(where: { store.contains($0.descriptor.digest) }) {
+      return try await convert(i, sources.map(\.descriptor))
+    }
+    return try await compute(i)
+  }
+
+  private func blobs(_ i: Int) async throws -> [BlobRow] {
+    let id = rows[i].id
+    return try await store.read { try BlobRow.all($0, [id])[id] ?? [] }
+  }
+
+  /// One that is here or can be had, of the compression that is wanted if there is a choice.
+  private func known(_ i: Int) async throws -> LayerBlob? {
+    let all = try await blobs(i).filter { !force || $0.compression == compression }
+    for blob in all.filter({ $0.compression == compression }) + all.filter({ $0.compression != compression }) {
+      let digest = blob.descriptor.digest
+      let isHere = store.contains(digest)
+      guard isHere || providers[digest] != nil, let diffID = try await diffID(i) else { continue }
+      return LayerBlob(descriptor: blob.descriptor, diffID: diffID, provider: isHere ? nil : providers[digest])
+    }
+    return nil
+  }
+
+  private func diffID(_ i: Int) async throws -> Digest? {
+    if let known = rows[i].diffID { return known }
+    let id = rows[i].id
+    return try await store.read { try String.fetchOne($0, sql: "SELECT diff_id FROM ref WHERE id = ?", arguments: [id]) }.flatMap { Digest($0) }
+  }
+
+  private func convert(_ i: Int, _ sources: [OCIModel.Descriptor]) async throws -> LayerBlob {
+    let source = try await refs.fetch(sources, ref: rows[i].id, providers)
+    let (store, compression, level, expected) = (store, compression, level, try await diffID(i))
+    let result = try await refs.unpacking.run {
+      try await blocking { isCancelled in
+        let reader = try store.reader(source.digest)
+        return try store.writeLayer { sink in
+          try LayerWriter.convert(
+            PositionedSource(reader.descriptor, count: reader.size), compression: compression, level: level, into: sink, isCancelled: isCancelled)
+        }
+      }
+    }
+    if let expected, expected != result.diffID {
+      throw SnapshotError(.diffIDMismatch, "the layer \(source.digest) holds the archive \(result.diffID), not \(expected) as its image's config says", ref: rows[i].id, digest: source.digest)
+    }
+    return try await remember(i, result)
+  }
+
+  /// What the layer changes in those below it.
+  private func compute(_ i: Int) async throws -> LayerBlob {
+    let row = rows[i]
+    guard row.snapshot(in: refs.form) != nil || row.flat != nil else {
+      throw SnapshotError(.missingContent, "the content of the snapshot \(row.id) (\(row.description)) is not here any more, and nothing in this build provides it", ref: row.id)
+    }
+    let below = i > 0 ? try await Unpacking(refs, id: rows[i - 1].id, providers: providers).directories() : []
+    let (refs, compression, level) = (refs, compression, level)
+    let result = try await refs.unpacking.run {
+      try await blocking { isCancelled in
+        let lower = below.isEmpty ? nil : try refs.open(below)
+        return try refs.store.writeLayer { sink in
+          let writer = try LayerWriter(compression: compression, level: level, into: sink)
+          if let layer = row.layerSnapshot(refs.form) {
+            let upper = try Directory.open(refs.tree(layer))
+            try LayerDiffer().overlayDiff(upper: upper, lower: lower.map { .view($0) } ?? .nothing, into: writer.tar, isCancelled: isCancelled)
+          } else if let flat = row.flat {
+            try LayerDiffer().treeDiff(old: lower, new: Directory.open(refs.tree(flat.id)), into: writer.tar, isCancelled: isCancelled)
+          }
+          return try writer.finish()
+        }
+      }
+    }
+    return try await remember(i, result)
+  }
+
+  private func remember(_ i: Int, _ result: LayerWriter.Result) async throws -> LayerBlob {
+    let descriptor = result.descriptor()
+    let id = rows[i].id
+    try await store.write { db in
+      try db.execute(sql: "UPDATE ref SET diff_id = ? WHERE id = ?", arguments: [result.diffID.description, id])
+      if db.changesCount == 0 { throw RefStore.notFound(id) }
+      try BlobRow.add(db, ref: id, compression: result.compression, descriptor: descriptor)
+    }
+    return LayerBlob(descriptor: descriptor, diffID: result.diffID, provider: nil)
+  }
+}
+
+extension ContentStore {
+  /// Blocks.
+  fileprivate func writeLayer(_ body: (any ByteSink) throws -> LayerWriter.Result) throws -> LayerWriter.Result {
+    let writer = try writer()
+    do {
+      let result = try body(FunctionSink { try writer.write($0) })
+      _ = try writer.commit(expecting: result.digest)
+      return result
+    } catch {
+      writer.abort()
+      throw error
+    }
+  }
+}
+
+extension RefStore {
+  /// Layers made here get the names by which the same layers, pulled, would be found: so an image that was built here needs no download as another's base.
+  fileprivate func nameChain(_ id: String) async throws {
+    try await store.write { db in
+      var chain: Digest?
+      var blobs: String?
+      for (i, row) in try RefRow.chain(db, id).enumerated() {
+        guard let diffID = row.diffID, i == 0 || chain != nil else { return }
+        chain = ChainID.of(chain, diffID)
+        if row.chain == nil { try db.execute(sql: "UPDATE ref SET chain = ? WHERE id = ?", arguments: [chain?.description, row.id]) }
+        if let known = row.blobChain {
+          blobs = known.description
+        } else if let blob = try BlobRow.all(db, [row.id])[row.id]?.first {
+          blobs = ChainID.blobs(blobs, blob.descriptor.digest, diffID).description
+          try db.execute(sql: "UPDATE OR IGNORE ref SET blob_chain = ? WHERE id = ?", arguments: [blobs, row.id])
+        } else {
+          return
+        }
+      }
+    }
+  }
+
+  /// Bytes on the disk; remembered once a snapshot does not change any more.
+  func size(of snapshot: Int64) async throws -> Int64 {
+    let row = try await store.read { db in
+      try Row.fetchOne(db, sql: "SELECT s.size, EXISTS (SELECT 1 FROM cache_mount c WHERE c.snapshot = s.id) FROM snapshot s WHERE s.id = ?", arguments: [snapshot])
+        .map { (size: $0[0] as Int64?, changes: $0[1] as Bool) }
+    }
+    if let size = row?.size { return size }
+    let path = tree(snapshot)
+    let size = try await blocking { isCancelled in try Self.allocated(Directory.open(path), depth: 0, isCancelled) }
+    if row?.changes == false { try await store.write { try $0.execute(sql: "UPDATE snapshot SET size = ? WHERE id = ? AND state = 'ready'", arguments: [size, snapshot]) } }
+    return size
+  }
+
+  private static func allocated(_ directory: Directory, depth: Int, _ isCancelled: () -> Bool) throws -> Int64 {
+    if isCancelled() { throw CancellationError() }
+    var total: Int64 = 0
+    for entry in try directory.entries() {
+      // What others remove meanwhile counts nothing.
+      guard let status = try directory.statusIfPresent(entry.name) else { continue }
+      total += status.kind == .regular && status.links > 1 ? status.allocated / Int64(status.links) : status.allocated
+      if status.kind == .directory, depth < TreeCopy.deepest, let below = try? directory.openDirectory(entry.name, follow: .none) {
+        total += try allocated(below, depth: depth + 1, isCancelled)
+      }
+    }
+    return total
+  }
+}
