@@ -56,6 +56,7 @@ let parts: [Part] = [
   Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
   Part("BuildExecutor", own: ["CHostOS", "HostOS", "OCIModel", "Binaries"]),
+  Part("BuildEngine", own: ["BuildKitProto", "OCIModel", "PathPatterns", "HostOS"], external: [protobuf]),
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   // User
@@ -75,6 +76,7 @@ struct Suite {
 
 let suites = [
   Suite("Binaries"),
+  Suite("BuildEngine", external: [protobuf], golden: true),
   Suite("BuildExecutor"),
   Suite("BuildInterface"),
   Suite("BuildProgress", golden: true),

@@ -71,6 +71,15 @@ package struct FileStatus: Sendable, Hashable {
   /// An overlay's mark for "deleted here".
   package var isWhiteout: Bool { kind == .characterDevice && rdev.major == 0 && rdev.minor == 0 }
 
+  /// Of something that no stat(2) told of.
+  package init(
+    device: UInt64 = 0, inode: UInt64 = 0, mode: UInt32, links: UInt64 = 1, uid: UInt32 = 0, gid: UInt32 = 0, rdev: DeviceNumber = DeviceNumber(major: 0, minor: 0),
+    size: Int64 = 0, allocated: Int64 = 0, atime: Int64 = 0, mtime: Int64 = 0, ctime: Int64 = 0
+  ) {
+    (self.device, self.inode, self.mode, self.links, self.uid, self.gid) = (device, inode, mode, links, uid, gid)
+    (self.rdev, self.size, self.allocated, self.atime, self.mtime, self.ctime) = (rdev, size, allocated, atime, mtime, ctime)
+  }
+
   init(_ s: hostos_stat) {
     device = s.device
     inode = s.inode

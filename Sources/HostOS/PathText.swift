@@ -26,6 +26,12 @@ package enum PathText {
     text.utf8.contains(0xF4) && text.unicodeScalars.contains { reserved.contains($0.value) }
   }
 
+  /// The order of the names' bytes.
+  package static func precedes(_ a: String, _ b: String) -> Bool {
+    if a.utf8.contains(0xF4) || b.utf8.contains(0xF4) { return bytes(a).lexicographicallyPrecedes(bytes(b)) }
+    return a.utf8.lexicographicallyPrecedes(b.utf8)
+  }
+
   private static let reserved: ClosedRange<UInt32> = 0x10FF80...0x10FFFF
 
   private static func decodeByHand(_ bytes: UnsafeBufferPointer<UInt8>) -> String {

@@ -93,17 +93,18 @@ public struct PatternList: Sendable {
   ///
   /// - Parameters:
   ///   - path: the entry's path from the root.
-  ///   - folder: what the visit of its folder gave, or `Folder()` for an entry of the root.
-  public func visit(_ path: String, in folder: Folder) -> Visit {
+  ///   - folder: what the visit of its folder gave, or `Folder()` for an entry of the root. nil when its folder was not visited: then
+  ///     the folders above it are tried here, as ``matches(_:)`` does.
+  public func visit(_ path: String, in folder: Folder?) -> Visit {
     var path = path
     return path.withUTF8 { path in
       var visit = Visit(isExcluded: false, folder: Folder())
       for index in patterns.indices {
         let pattern = patterns[index]
-        var isMatch = folder[index]
+        var isMatch = folder?[index] ?? false
         if !isMatch {
           guard pattern.isException == visit.isExcluded else { continue }
-          isMatch = pattern.matches(path)
+          isMatch = pattern.matches(path) || (folder == nil && matchesParent(pattern, path))
         }
         guard isMatch else { continue }
         visit.folder[index] = true

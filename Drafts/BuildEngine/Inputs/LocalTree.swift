@@ -49,17 +49,6 @@ final class LocalTree: TreeReader {
   var count: Int { entries.count - 1 }
 }
 
-/// A path compared byte by byte: Swift's String takes two spellings of one accented letter for the same.
-struct ExactPath: Hashable, Sendable {
-  let text: String
-  init(_ text: String) { self.text = text }
-  static func == (a: ExactPath, b: ExactPath) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-  func hash(into hasher: inout Hasher) {
-    var text = text
-    text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-  }
-}
-
 /// One walk of a directory under include and exclude patterns, as fsutil's filter does it: a directory appears when it
 /// matches itself or something in it does; one that nothing in it can match is not entered.
 private struct LocalWalk {

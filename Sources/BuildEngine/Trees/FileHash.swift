@@ -4,28 +4,29 @@ internal import OCIModel
 /// The digest BuildKit gives a file: of a header in Docker's old tarsum form, without a name and without times, and the
 /// content (cache/contenthash/filehash.go and tarsum.go).
 enum FileHash {
-  /// `size` is that of a regular file; others count as 0. Names are hashed by the directory, not here.
+  /// `linkTarget` is a symlink's. Names are hashed by the directory, not here.
   static func header(
     _ status: FileStatus, linkTarget: String, xattrs: [(name: String, value: [UInt8])], into hasher: inout DigestHasher
   ) {
-    var mode = status.mode & 0o777
-    if status.kind == .symbolicLink { mode = 0o777 }
-    mode |= status.mode & 0o7000
+    // A symlink's own mode differs between systems and means nothing.
+    let permissions = (status.kind == .symbolicLink ? 0o777 : status.mode & 0o777) | status.mode & 0o7000
     let type: String, size: Int64
     switch status.kind {
-    case .regular: (type, size) = ("0", status.size)
     case .directory: (type, size) = ("5", 0)
     case .symbolicLink: (type, size) = ("2", 0)
     case .characterDevice: (type, size) = ("3", 0)
     case .blockDevice: (type, size) = ("4", 0)
     case .fifo: (type, size) = ("6", 0)
     // A socket has no type of its own there: it counts as a regular file of its size.
-    default: (type, size) = ("0", status.size)
+    case .regular, .socket, .unknown: (type, size) = ("0", status.size)
     }
-    let device = status.kind == .characterDevice || status.kind == .blockDevice
-    hasher.update("namemode\(mode)uid\(status.uid)gid\(status.gid)size\(size)typeflag\(type)linkname\(linkTarget)unamegname")
-    hasher.update("devmajor\(device ? status.deviceMajor : 0)devminor\(device ? status.deviceMinor : 0)")
-    for (name, value) in xattrs.filter({ counts($0.name) }).sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
+    let device = status.kind == .characterDevice || status.kind == .blockDevice ? status.rdev : DeviceNumber(major: 0, minor: 0)
+    hasher.update("namemode\(permissions)uid\(status.uid)gid\(status.gid)size\(size)typeflag\(type)linkname")
+    hasher.update(PathText.bytes(linkTarget))
+    hasher.update("unamegnamedevmajor\(device.major)devminor\(device.minor)")
+    if xattrs.isEmpty { return }
+    let counted = xattrs.filter { counts($0.name) }.map { (name: PathText.bytes($0.name), value: $0.value) }
+    for (name, value) in counted.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
       hasher.update(name)
       hasher.update(value)
     }
@@ -35,7 +36,7 @@ enum FileHash {
     name == "security.capability" || !(name.hasPrefix("security.") || name.hasPrefix("system."))
   }
 
-  /// Of the file at `path`, read now. Throws when it changes meanwhile.
+  /// Of what is at `path`, read now. Throws `TreeError` when a file is not what `status` says any more.
   static func digest(_ path: String, status: FileStatus, in tree: any TreeReader) throws -> Digest {
     var hasher = DigestHasher()
     let link = status.kind == .symbolicLink ? try tree.readLink(path) : ""
@@ -45,10 +46,17 @@ enum FileHash {
       let size = min(Int(clamping: status.size), 256 << 10)
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
       defer { buffer.deallocate() }
+      var count: Int64 = 0
       while true {
         let n = try file.read(into: buffer)
         if n == 0 { break }
+        count += Int64(n)
+        if count > status.size { break }
         hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<n]))
+      }
+      let after = try file.status()
+      guard count == status.size, after.kind == .regular, after.mtime == status.mtime, after.ctime == status.ctime else {
+        throw TreeError(.changed, "\"/\(path)\" changed while the build was reading it: run the build again when nothing writes to it")
       }
     }
     return hasher.finish()

@@ -24,6 +24,20 @@ struct ContentSelector: Sendable, Hashable {
   var excludePatterns: [String] = []
   var requiredPaths: [String] = []
   var hasWildcardOrFilters: Bool { wildcard || !includePatterns.isEmpty || !excludePatterns.isEmpty }
+
+  /// Whether a path has a wildcard that is not escaped.
+  static func hasWildcard(_ path: some StringProtocol) -> Bool {
+    var isEscaped = false
+    for byte in path.utf8 {
+      if isEscaped { isEscaped = false; continue }
+      switch byte {
+      case UInt8(ascii: "\\"): isEscaped = true
+      case UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["): return true
+      default: break
+      }
+    }
+    return false
+  }
 }
 
 /// A definition that no well-behaved frontend makes.
@@ -64,8 +78,9 @@ extension OpCacheKey {
   private static func clearsCacheOptions(_ mount: Pb_Mount) -> Bool {
     guard mount.hasCacheOpt else { return false }
     if mount.cacheOpt.sharing == .shared {
-      if mount.cacheOpt.id == mount.dest { return false }
-      if let slash = mount.cacheOpt.id.firstIndex(of: "/"), mount.cacheOpt.id[mount.cacheOpt.id.index(after: slash)...] == mount.dest { return false }
+      let id = mount.cacheOpt.id.utf8
+      if id.elementsEqual(mount.dest.utf8) { return false }
+      if let slash = id.firstIndex(of: UInt8(ascii: "/")), id[id.index(after: slash)...].elementsEqual(mount.dest.utf8) { return false }
     }
     return true
   }
@@ -81,7 +96,7 @@ extension OpCacheKey {
       if mount.mountType == .secret || mount.mountType == .ssh || mount.mountType == .tmpfs || mount.input == -1 { continue }
       guard mount.input >= 0, mount.input < inputCount else { throw InvalidDefinition("exec has a mount of input \(mount.input), but \(inputCount) inputs") }
       let i = Int(mount.input)
-      let selector = GoPath.join(["/", mount.selector])
+      let selector = SlashPath.join("/", mount.selector)
       selectors[i].append(selector)
       // Content may stand for the definition only where nothing outside the selected part can end up in a result.
       var content = mount.output == -1 || mount.readonly || selector == "/"
@@ -106,9 +121,19 @@ extension OpCacheKey {
   /// Drops paths beneath another of the list, and sorts.
   static func withoutChildren(_ paths: [String]) -> [String] {
     if paths.count <= 1 { return paths }
-    let set = Set(paths)
-    return set.filter { path in !set.contains { $0 != path && path.utf8.starts(with: ($0.hasSuffix("/") ? $0 : $0 + "/").utf8) } }
-      .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    let set = Set(paths.map { ExactPath($0) })
+    return set.map(\.text).filter { path in !hasParent(path, in: set) }.sorted { TreePaths.precedes($0, $1) }
+  }
+
+  /// Whether one of the paths, with a slash after it if it has none, begins this one.
+  private static func hasParent(_ path: String, in set: Set<ExactPath>) -> Bool {
+    let utf8 = path.utf8
+    for index in utf8.indices where utf8[index] == UInt8(ascii: "/") {
+      if set.contains(ExactPath(String(path[..<index]))) { return true }
+      let next = utf8.index(after: index)
+      if next < utf8.endIndex, set.contains(ExactPath(String(path[..<next]))) { return true }
+    }
+    return false
   }
 
   // MARK: File
@@ -121,13 +146,13 @@ extension OpCacheKey {
     for action in op.actions {
       guard var body = action.action else { throw InvalidDefinition("file op has an empty action") }
       if action.input != -1 { invalid.insert(Int(truncatingIfNeeded: action.input)) }
-      if let owner = body.owner { try addOwner(owner, to: &selectors) }
+      if let owner = body.owner { addOwner(owner, to: &selectors) }
       if case .copy(var copy) = body, action.secondaryInput != -1, action.secondaryInput < inputCount {
         selectors[Int(action.secondaryInput), default: []].append(
           ContentSelector(
-            path: copy.src, wildcard: copy.allowWildcard && GoPath.containsWildcards(copy.src), followLinks: copy.followSymlink,
+            path: copy.src, wildcard: copy.allowWildcard && ContentSelector.hasWildcard(copy.src), followLinks: copy.followSymlink,
             includePatterns: copy.includePatterns, excludePatterns: copy.excludePatterns, requiredPaths: copy.requiredPaths))
-        copy.src = GoPath.base(copy.src)
+        copy.src = SlashPath.base(copy.src)
         body = .copy(copy)
       }
       actions.append(.string(Base64.encoded(body.goForm.encoded())))
@@ -140,7 +165,7 @@ extension OpCacheKey {
       guard index >= 0, index < inputCount else { throw InvalidDefinition("file op reads input \(index), but has \(inputCount)") }
       if invalid.contains(index) { continue }
       // Descending, as the peers have always joined them.
-      let paths = list.map(\.path).sorted { $1.utf8.lexicographicallyPrecedes($0.utf8) }
+      let paths = list.map(\.path).sorted { TreePaths.precedes($1, $0) }
       inputs[index].selector = .sha256(of: paths.joined(separator: "\0"))
       inputs[index].content = deduplicated(list)
     }
@@ -160,10 +185,12 @@ extension OpCacheKey {
     return true
   }
 
-  private static func addOwner(_ owner: Pb_ChownOpt, to selectors: inout [Int: [ContentSelector]]) throws {
+  /// A name is looked up in the tree's own files. An input that cannot be is left to the execution to refuse, as the peers do: it
+  /// must not change the key.
+  private static func addOwner(_ owner: Pb_ChownOpt, to selectors: inout [Int: [ContentSelector]]) {
     for (option, has, file) in [(owner.user, owner.hasUser, "/etc/passwd"), (owner.group, owner.hasGroup, "/etc/group")] where has {
       guard case .byName(let named)? = option.user else { continue }
-      guard named.input >= 0 else { throw InvalidDefinition("file op looks up an owner in input \(named.input)") }
+      guard named.input >= 0 else { return }
       selectors[Int(named.input), default: []].append(ContentSelector(path: file, followLinks: true))
     }
   }
@@ -174,7 +201,7 @@ extension OpCacheKey {
     let followed = withoutChildren(plain.filter(\.followLinks).map(\.path))
     let all = paths.map { ContentSelector(path: $0) } + followed.map { ContentSelector(path: $0, followLinks: true) } + list.filter(\.hasWildcardOrFilters)
     return all.enumerated().sorted { a, b in
-      a.element.path == b.element.path ? a.offset < b.offset : a.element.path.utf8.lexicographicallyPrecedes(b.element.path.utf8)
+      ExactPath(a.element.path) == ExactPath(b.element.path) ? a.offset < b.offset : TreePaths.precedes(a.element.path, b.element.path)
     }.map(\.element)
   }
 
