@@ -12,11 +12,11 @@
       var isUnified: Bool
     }
 
+    /// The name of a group that the supervisor makes.
     struct Group: Sendable {
       let parent: Directory
       let name: String
-      /// The supervisor does it too; this is for what never got that far.
-      func remove() { try? parent.removeDirectory(name) }
+      let version: Int32
     }
 
     private let parent: Directory
@@ -32,35 +32,15 @@
       self.place = place
       self.parent = parent
       sweep()
-      guard let trial = try? make() else { return nil }
-      trial.remove()
+      let trial = next()
+      guard manifold_device_group(parent.descriptor.raw, trial.name, trial.version) == 0 else { return nil }
+      try? parent.removeDirectory(trial.name)
     }
 
-    func make() throws -> Group {
-      let identity = ProcessIdentity.current
-      let name = "\(Self.prefix)\(identity.pid)-\(identity.startTime)-\(counter.add(1, ordering: .relaxed).newValue)"
-      try parent.makeDirectory(name)
-      let group = Group(parent: parent, name: name)
-      do {
-        if place.isUnified {
-          let directory = try parent.openFile(name, flags: [.readOnly, .directory])
-          let result = withExtendedLifetime(directory) { manifold_device_policy($0.raw) }
-          if result < 0 { throw HostError(errno: -result, operation: "attach device policy", path: name) }
-        } else {
-          try parent.openFile("\(name)/devices.deny", flags: .writeOnly).write("a")
-          let allow = try parent.openFile("\(name)/devices.allow", flags: .writeOnly)
-          // What this process may not do itself it cannot allow: then it stays forbidden.
-          for rule in Self.rules { try? allow.write(rule) }
-        }
-      } catch {
-        group.remove()
-        throw error
-      }
-      return group
+    func next() -> Group {
+      let name = Self.prefix + "\(ProcessIdentity.current.pid)-\(ProcessIdentity.current.startTime)-\(counter.add(1, ordering: .relaxed).newValue)"
+      return Group(parent: parent, name: name, version: place.isUnified ? 2 : 1)
     }
-
-    /// Making nodes is free; null, zero, full, random, urandom, tty, ptmx and pseudo-terminals can be used.
-    static let rules = ["c *:* m", "b *:* m"] + ["1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:2", "136:*"].map { "c \($0) rwm" }
 
     /// Groups of programs that were killed before they could remove them.
     private func sweep() {

@@ -16,7 +16,6 @@
     private let root: Directory
     private let stubs: MountStubs
     private let removesStubParents: Bool
-    private let group: DeviceCgroups.Group?
 
     /// A mount of the step: what the runtime is told, and whether a directory is mounted.
     private struct Resolved {
@@ -48,21 +47,24 @@
 
       let hosts = HostFiles.hosts(hostname: spec.hostname, extra: try Self.checked(spec.extraHosts))
 
-      let group = try? machine.devices?.make()
-      self.group = group
-      let runtimeMakesGroups = runtime.kind == .runc && !inUserNamespace && machine.cgroups != .none
+      // runc does not start without control groups; crun does.
+      let mountsGroups = runtime.kind == .runc && machine.cgroups == .none
+      let groups = mountsGroups ? .v2 : machine.cgroups
+      if mountsGroups { plan.mountControlGroups(at: "/sys/fs/cgroup") }
+      let runtimeMakesGroups = runtime.kind == .runc && !inUserNamespace
+      let group = runtimeMakesGroups ? nil : machine.devices?.next()
       let deniesDevices = group != nil || runtimeMakesGroups || machine.inUserNamespace
       // Without a control group that denies them, device files of the image are dead instead.
       if !deniesDevices { _ = hostos_mount_set(root.descriptor.raw, UInt64(HOSTOS_MOUNT_NODEV), 0) }
-      if let group { plan.joinCgroup(group.name, beneath: group.parent) }
+      if let group { plan.cgroup(group.name, beneath: group.parent, version: group.version) }
 
       let id = Self.newID()
       if case .privateRegistration(_, let line) = support {
         plan.newUserNamespace()
         plan.register(line)
       }
-      if machine.cgroups != .v2, !runtimeMakesGroups { plan.hide("/sys/fs/cgroup") }
-      if runtimeMakesGroups { for path in Self.runtimeGroups(id, machine.cgroups) { plan.removeCgroup(path) } }
+      if groups != .v2, !runtimeMakesGroups { plan.hide("/sys/fs/cgroup") }
+      if runtimeMakesGroups { for path in Self.runtimeGroups(id, groups) { plan.removeCgroup(path) } }
 
       var terminal = false
       if case .attached(_, _, _, let wants, _) = streams { terminal = wants }
@@ -73,30 +75,24 @@
         mounts: mounts.map(\.mount), terminal: terminal,
         surroundings: RuntimeSpec.Surroundings(
           architecture: Platform.current.architecture, inUserNamespace: inUserNamespace, hasTTYGroup: machine.hasTTYGroup,
-          hasUnifiedCgroups: machine.cgroups == .v2 && machine.hasCgroupNamespaces, hasSeccomp: machine.hasSeccomp,
-          deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? "/manifold/\(id)" : nil))
+          hasUnifiedCgroups: groups == .v2 && machine.hasCgroupNamespaces, hasSeccomp: machine.hasSeccomp,
+          deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? Self.runtimeGroup(id) : nil))
 
       plan.file("hosts", hosts)
       plan.file("resolv.conf", HostFiles.resolverConfiguration(from: Files.text(executor.configuration.resolverFile) ?? ""))
-      do {
-        plan.file("config.json", mode: 0o600, try specification.json().encodedString())
-        plan.arguments(runtime.arguments(scratch: scratch, id: id))
-        for lock in locks { plan.hold(lock) }
-        self.plan = plan
-        let covered = specification.allMounts.filter { $0.destination != "/etc/hosts" && $0.destination != "/etc/resolv.conf" }.map(\.destination)
-        try Self.makeWorkingDirectory(spec, user, in: root, covered: mounts.map(\.mount.destination))
-        stubs = try MountStubs(
-          in: root, wanted: [("/etc/resolv.conf", false), ("/etc/hosts", false)] + mounts.map { ($0.mount.destination, $0.isDirectory) }, covered: covered)
-      } catch {
-        group?.remove()
-        throw error
-      }
+      plan.file("config.json", mode: 0o600, try specification.json().encodedString())
+      plan.arguments(runtime.arguments(scratch: scratch, id: id))
+      for lock in locks { plan.hold(lock) }
+      self.plan = plan
+      let covered = specification.allMounts.filter { $0.destination != "/etc/hosts" && $0.destination != "/etc/resolv.conf" }.map(\.destination)
+      try Self.makeWorkingDirectory(spec, user, in: root, covered: mounts.map(\.mount.destination))
+      stubs = try MountStubs(
+        in: root, wanted: [("/etc/resolv.conf", false), ("/etc/hosts", false)] + mounts.map { ($0.mount.destination, $0.isDirectory) }, covered: covered)
     }
 
     /// After the container is gone, or if it never was. Blocks.
     func cleanUp() {
       stubs.remove(from: root, parents: removesStubParents)
-      group?.remove()
     }
 
     // MARK: mounts
@@ -223,12 +219,13 @@
       return String((0..<25).map { _ in letters[Int.random(in: 0..<36)] })
     }
 
-    /// Where runc makes its control groups for a container.
+    /// runc's control groups for a container, at the root of each hierarchy and nothing above them that would stay.
+    private static func runtimeGroup(_ id: String) -> String { "/manifold-step-\(ProcessIdentity.current.pid)-\(id)" }
     private static func runtimeGroups(_ id: String, _ mode: CgroupMode) -> [String] {
       let root = "/sys/fs/cgroup"
-      if mode == .v2 { return ["\(root)/manifold/\(id)"] }
+      if mode == .v2 { return [root + runtimeGroup(id)] }
       let hierarchies = ((try? Directory.open(root).entries()) ?? []).filter { $0.kind == .directory }.map(\.name).sorted()
-      return hierarchies.map { "\(root)/\($0)/manifold/\(id)" }
+      return hierarchies.map { "\(root)/\($0)\(runtimeGroup(id))" }
     }
   }
 #endif

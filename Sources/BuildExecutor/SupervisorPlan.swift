@@ -32,11 +32,12 @@ struct SupervisorPlan {
   mutating func mount(_ tree: Directory, at name: String) { add("mount", number(of: tree.descriptor), name) }
   mutating func bind(_ path: String, of name: String, at target: String) { add("bind", name, path, target) }
   mutating func hide(_ path: String) { add("hide", path) }
+  mutating func mountControlGroups(at path: String) { add("control-groups", path) }
   mutating func newUserNamespace() { add("user") }
   mutating func register(_ line: String) { add("register", line) }
   mutating func probe() { add("probe") }
   mutating func arguments(_ arguments: [String]) { for argument in arguments { add("argument", argument) } }
-  mutating func joinCgroup(_ name: String, beneath parent: Directory) { add("cgroup", number(of: parent.descriptor), name) }
+  mutating func cgroup(_ name: String, beneath parent: Directory, version: Int32) { add("cgroup", number(of: parent.descriptor), name, String(version)) }
   mutating func removeCgroup(_ path: String) { add("runtime-cgroup", path) }
   mutating func hold(_ descriptor: Descriptor) { descriptors.append(descriptor) }
 }

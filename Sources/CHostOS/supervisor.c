@@ -14,10 +14,12 @@
 //   exit <wait status>          the runtime has ended
 //   log <text>                  what the runtime wrote to its log, sent before "exit"
 //   fail <what> <errno>         it could not be set up
+// A build that was killed has a moment left in the plan's operations; whatever is made for it in the host's sight is made here, and removed by `fail` too.
 #ifdef __linux__
 #include "supervisor.h"
 #include "stage.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -81,7 +83,16 @@ static void report(int control, const char *word, const char *text, int number) 
   while (send(control, packet, n, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
 }
 
+static void remove_cgroups(struct container *c);
+static struct container *supervised;  // only in the supervisor itself: what it has to clear away
+static pid_t supervised_init;
+
 static __attribute__((noreturn)) void fail(int control, const char *what, int error) {
+  if (supervised && supervised_init > 0) {
+    kill(supervised_init, SIGKILL);
+    waitpid(supervised_init, NULL, 0);
+  }
+  if (supervised) remove_cgroups(supervised);
   report(control, "fail", what, error);
   _exit(1);
 }
@@ -195,9 +206,30 @@ static void op_bind(struct container *c, char **a) {
   close(root);
 }
 
-// hide PATH: an empty tmpfs over a directory, if there is one.
+// hide PATH: over a directory, if there is one, a read-only tmpfs with an empty directory for each of its entries. (runc looks into the directories of
+// the control groups that /proc still names, and goes without them when it may not write there.)
 static void op_hide(struct container *c, char **a) {
-  if (mount("manifold", a[0], "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64k") != 0 && errno != ENOENT) fail_at(c, "hide", a[0]);
+  DIR *directory = opendir(a[0]);
+  if (!directory) {
+    if (errno == ENOENT) return;
+    fail_at(c, "open", a[0]);
+  }
+  unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("manifold", a[0], "tmpfs", flags, "mode=0755,size=64k") != 0) fail_at(c, "hide", a[0]);
+  char path[4096];
+  for (struct dirent *entry; (entry = readdir(directory));)
+    if (entry->d_name[0] != '.' && entry->d_type == DT_DIR && joined(path, sizeof path, a[0], entry->d_name)) (void)mkdir(path, 0755);
+  closedir(directory);
+  if (mount(NULL, a[0], NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) != 0) fail_at(c, "hide", a[0]);
+}
+
+// control-groups PATH: those of version 2, for a runtime that will not do without where the host has mounted none.
+static void op_control_groups(struct container *c, char **a) {
+  unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("cgroup2", a[0], "cgroup2", flags, NULL) == 0) return;
+  // A user namespace may mount those of a control group namespace of its own.
+  if (errno != EPERM || unshare(CLONE_NEWCGROUP) != 0 || mount("cgroup2", a[0], "cgroup2", flags, NULL) != 0)
+    fail_at(c, "mount control groups for runc (crun needs none) at", a[0]);
 }
 
 static void op_user(struct container *c, char **a) {
@@ -222,10 +254,17 @@ static void op_argument(struct container *c, char **a) {
   c->arguments[c->argument_count++] = a[0];
 }
 
-// cgroup FD NAME: init joins the control group NAME beneath FD; it is removed afterwards.
+// cgroup FD NAME VERSION: the control group NAME is made beneath FD, in which only harmless devices open, and joined by init. Made here and not by the
+// build, which may be killed at any moment.
 static void op_cgroup(struct container *c, char **a) {
   if (c->cgroup_count == max_cgroups) fail(c->control, "too many control groups in the plan", E2BIG);
-  c->cgroups[c->cgroup_count++] = (struct cgroup){fd_of(c, a[0]), a[1]};
+  int parent = fd_of(c, a[0]);
+  c->cgroups[c->cgroup_count++] = (struct cgroup){parent, a[1]};
+  int result = manifold_device_group(parent, a[1], atoi(a[2]));
+  if (result < 0) {
+    errno = -result;
+    fail_at(c, "make control group", a[1]);
+  }
 }
 
 // runtime-cgroup PATH: made by the runtime; removed in case that it could not.
@@ -240,8 +279,8 @@ static const struct operation {
   void (*perform)(struct container *, char **);
 } operations[] = {
   {"scratch", 1, op_scratch}, {"directory", 1, op_directory}, {"file", 3, op_file}, {"mount", 2, op_mount},
-  {"bind", 3, op_bind}, {"hide", 1, op_hide}, {"user", 0, op_user}, {"probe", 0, op_probe}, {"register", 1, op_register},
-  {"argument", 1, op_argument}, {"cgroup", 2, op_cgroup}, {"runtime-cgroup", 1, op_runtime_cgroup},
+  {"bind", 3, op_bind}, {"hide", 1, op_hide}, {"control-groups", 1, op_control_groups}, {"user", 0, op_user}, {"probe", 0, op_probe},
+  {"register", 1, op_register}, {"argument", 1, op_argument}, {"cgroup", 3, op_cgroup}, {"runtime-cgroup", 1, op_runtime_cgroup},
 };
 
 static char *read_plan(struct container *c, size_t *length) {
@@ -328,6 +367,7 @@ static __attribute__((noreturn)) void run_runtime(struct container *c) {
 
 static int init_main(void *context) {
   struct container *c = context;
+  supervised = NULL;
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   prctl(PR_SET_NAME, "manifold-init", 0, 0, 0);
   close(c->go[1]);
@@ -401,6 +441,12 @@ static void remove_cgroup(int parent, const char *name) {
   }
 }
 
+static void remove_cgroups(struct container *c) {
+  for (int i = 0; i < c->cgroup_count; i++) remove_cgroup(c->cgroups[i].parent, c->cgroups[i].name);
+  for (int i = 0; i < c->runtime_cgroup_count; i++) remove_cgroup(AT_FDCWD, c->runtime_cgroups[i]);
+  c->cgroup_count = c->runtime_cgroup_count = 0;
+}
+
 static void send_log(struct container *c) {
   char path[4096], text[8192];
   if (!joined(path, sizeof path, c->scratch, "log")) return;
@@ -452,6 +498,7 @@ static __attribute__((noreturn)) void supervise(struct container *c) {
   signal(SIGCHLD, SIG_DFL);
   if (unshare(CLONE_NEWNS) != 0) fail(c->control, "unshare mount namespace", errno);
   if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) fail(c->control, "make mounts private", errno);
+  supervised = c;
   carry_out(c);
   if (pipe2(c->go, O_CLOEXEC) != 0) fail(c->control, "pipe", errno);
   sigset_t child;
@@ -463,12 +510,9 @@ static __attribute__((noreturn)) void supervise(struct container *c) {
   int flags = CLONE_NEWPID | SIGCHLD | (c->new_user ? CLONE_NEWUSER | CLONE_NEWNS : 0);
   pid_t init = clone(init_main, stack + sizeof stack, flags, c);
   if (init < 0) fail(c->control, c->new_user ? "make a user namespace" : "make a pid namespace", errno);
+  supervised_init = init;
   close(c->go[0]);
-  if (c->new_user && map_all_ids(init) != 0) {
-    int error = errno;
-    kill(init, SIGKILL);
-    fail(c->control, "map the user namespace's ids", error);
-  }
+  if (c->new_user && map_all_ids(init) != 0) fail(c->control, "map the user namespace's ids", errno);
   join_cgroups(c, init);
   (void)!write(c->go[1], "g", 1);
   // fds 5 and up (mounts, the cache key's lock) stay open here: the lock is held as long as this process lives.
@@ -478,8 +522,7 @@ static __attribute__((noreturn)) void supervise(struct container *c) {
   // Before the build hears of the end: its snapshot is to be in nobody's use by then.
   umount2(c->scratch, MNT_DETACH);
   report(c->control, "exit", NULL, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
-  for (int i = 0; i < c->cgroup_count; i++) remove_cgroup(c->cgroups[i].parent, c->cgroups[i].name);
-  for (int i = 0; i < c->runtime_cgroup_count; i++) remove_cgroup(AT_FDCWD, c->runtime_cgroups[i]);
+  remove_cgroups(c);
   _exit(0);
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,6 +132,41 @@ int manifold_try_program(const char *path) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+int manifold_try_program_alone(const char *directory, const char *name) {
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0) return -errno;
+  int status = 0;
+  for (int tries = 0; tries < 50; tries++) {
+    pid_t pid = fork();
+    if (pid < 0) {
+      status = -errno;
+      break;
+    }
+    if (pid == 0) {
+      // Only what is safe after a fork of many threads.
+      char *arguments[] = {(char *)name, NULL}, *environment[] = {NULL};
+      sigset_t none;
+      sigemptyset(&none);
+      for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+      if (chroot(directory) != 0 || chdir("/") != 0) _exit(125);
+      sigprocmask(SIG_SETMASK, &none, NULL);
+      execve(name, arguments, environment);
+      _exit(errno == ETXTBSY ? 124 : 126);
+    }
+    int result;
+    while ((result = waitpid(pid, &status, 0)) < 0 && errno == EINTR) {}
+    if (result < 0) {
+      status = -errno;
+      break;
+    }
+    status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (status != 124) break;
+    usleep(2000);
+  }
+  close(null);
+  return status;
+}
+
 // ---- Devices ----
 
 #define LOAD(dst, offset) {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = (dst), .src_reg = BPF_REG_1, .off = (offset)}
@@ -142,7 +178,9 @@ int manifold_try_program(const char *path) {
 #define IF_NOT(reg, value, jump) {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = (reg), .off = (jump), .imm = (value)}
 #define EXIT {.code = BPF_JMP | BPF_EXIT}
 
-int manifold_device_policy(int cgroup) {
+// Lets the processes of a version 2 control group make device nodes, but open only the harmless ones (null, zero, full, random, urandom, tty, ptmx,
+// pseudo-terminals).
+static int device_policy(int cgroup) {
   enum { type = BPF_REG_2, access = BPF_REG_3, major = BPF_REG_4, minor = BPF_REG_5 };
   static const struct bpf_insn program[] = {
     /* 0 */ LOAD(type, 0),
@@ -185,5 +223,27 @@ int manifold_device_policy(int cgroup) {
   int error = syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes) == 0 ? 0 : -errno;
   close(fd);
   return error;
+}
+
+static int write_rule(int group, const char *file, const char *rule) {
+  int fd = openat(group, file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int result = write(fd, rule, strlen(rule)) < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}
+
+int manifold_device_group(int parent, const char *name, int version) {
+  static const char *const rules[] = {
+    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
+  };
+  if (mkdirat(parent, name, 0755) != 0) return -errno;
+  int group = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int result = group < 0 ? -errno : version == 2 ? device_policy(group) : write_rule(group, "devices.deny", "a");
+  // What this process may not do itself it cannot allow: then it stays forbidden.
+  for (size_t i = 0; result == 0 && version == 1 && i < sizeof rules / sizeof *rules; i++) (void)write_rule(group, "devices.allow", rules[i]);
+  if (group >= 0) close(group);
+  if (result < 0) unlinkat(parent, name, AT_REMOVEDIR);
+  return result;
 }
 #endif

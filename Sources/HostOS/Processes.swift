@@ -91,7 +91,7 @@ package enum Processes {
     _ = hostos_kill(pid, SIGKILL)
   }
 
-  static func children(of pid: Int32) -> [Int32] {
+  package static func children(of pid: Int32) -> [Int32] {
     guard let tasks = try? Directory.open("/proc/\(pid)/task").entries() else { return [] }
     return tasks.flatMap { task in
       (Files.text("/proc/\(pid)/task/\(task.name)/children") ?? "").split(separator: " ").compactMap { Int32($0) }

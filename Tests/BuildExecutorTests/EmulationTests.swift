@@ -13,7 +13,7 @@ import Testing
     let runnable = runs.compactMap { ForeignArchitecture.named($0)?.trialProgram }
     return Emulation(
       host: .init(
-        platform: try Platform(parsing: host), amd64Level: level, kernel: kernel, entries: { entries }, runs: { runnable.contains($0) },
+        platform: try Platform(parsing: host), amd64Level: level, kernel: kernel, entries: { entries }, runs: { runnable.contains($0) }, runsAlone: { runnable.contains($0) },
         find: { $0.hasPrefix("/") ? $0 : programs.contains($0) ? "/usr/bin/\($0)" : nil }, isStatic: { !dynamic.contains($0) }, version: { _ in "7.2.22" },
         tryPrivate: { _ in privateFailure }))
   }
@@ -38,13 +38,19 @@ import Testing
 
   @Test func order() async throws {
     let arm64 = "linux/arm64", interpreter = Emulation.Interpreter(path: "/usr/libexec/qemu-arm64", version: "7.2.22")
-    // Registered and fixed: taken. Registered without F and static: mounted. Not usable: private.
-    let fixed = try emulation(entries: [entry("arm64", flags: "OCF")], runs: ["arm64"], programs: ["qemu-aarch64-static"])
+    // Registered, fixed and complete: taken. Registered without F and static: mounted. Not usable or not complete: private.
+    let fixed = try emulation(entries: [entry("arm64", flags: "POCF")], runs: ["arm64"], programs: ["qemu-aarch64-static"])
     #expect(try await support(fixed, arm64) == .hostRegistered(interpreter, mounted: false))
-    let loose = try emulation(entries: [entry("arm64", flags: "OC")], runs: ["arm64"])
+    let loose = try emulation(entries: [entry("arm64", flags: "POC")], runs: ["arm64"])
     #expect(try await support(loose, arm64) == .hostRegistered(interpreter, mounted: true))
+    // Better than nothing.
+    let lesser = try emulation(entries: [entry("arm64", flags: "OCF")], runs: ["arm64"])
+    #expect(try await support(lesser, arm64) == .hostRegistered(interpreter, mounted: false))
+    guard case .hostRegistered(_, mounted: false) = try await support(emulation(runs: ["arm64"]), arm64) else { Issue.record("a table that cannot be seen"); return }
     for unusable in [
-      try emulation(entries: [entry("arm64", flags: "OC")], runs: ["arm64"], programs: ["qemu-aarch64-static"], dynamic: ["/usr/libexec/qemu-arm64"]),
+      try emulation(entries: [entry("arm64", flags: "OCF")], runs: ["arm64"], programs: ["qemu-aarch64-static"]),
+      try emulation(runs: ["arm64"], programs: ["qemu-aarch64-static"]),
+      try emulation(entries: [entry("arm64", flags: "POC")], runs: ["arm64"], programs: ["qemu-aarch64-static"], dynamic: ["/usr/libexec/qemu-arm64"]),
       try emulation(entries: [entry("arm64", flags: "F", enabled: false)], runs: ["arm64"], programs: ["qemu-aarch64-static"]),
       // Listed, but the program does not run: the table is another namespace's.
       try emulation(entries: [entry("arm64", flags: "F")], programs: ["qemu-aarch64-static"]),

@@ -31,7 +31,10 @@
       return found
     }
 
-    static let work = "/var/tmp/manifold-tests-\(geteuid())"
+    /// What a test gave to a child of its own (`Child`).
+    static func given(_ name: String) -> String? { getenv("MANIFOLD_TEST_" + name).map { String(cString: $0) } }
+    static let work = given("WORK") ?? "/var/tmp/manifold-tests-\(geteuid())"
+    static let packages = given("PACKAGES") ?? work + "/packages"
     /// Of this run alone.
     static let own: String = {
       try? Files.makeDirectories(work)
@@ -61,14 +64,15 @@
     }
 
     private static func make(_ architecture: String) async throws -> String {
-      let name = try #require(debian[architecture])
       let root = own + "/root-" + architecture
       for directory in ["bin", "etc", "home", "tmp"] { try Files.makeDirectories("\(root)/\(directory)") }
       let tree = try Directory.open(root)
-      let busybox = try await busybox(name)
-      let file = try tree.openFile("bin/busybox", flags: [.writeOnly, .create], mode: 0o755)
-      try file.write(busybox)
-      try file.close()
+      // No busybox of it in the Debian that this is: only the programs made here.
+      if let name = debian[architecture] {
+        let file = try tree.openFile("bin/busybox", flags: [.writeOnly, .create], mode: 0o755)
+        try file.write(try await busybox(name))
+        try file.close()
+      }
       for applet in applets.split(whereSeparator: \.isWhitespace) { try tree.symlink(target: "busybox", at: "bin/\(applet)") }
       try tree.setMode("tmp", 0o1777)
       try tree.writeAtomically(Array("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n".utf8), to: "etc/passwd", durable: false)
@@ -84,19 +88,34 @@
     /// Ends with its effective user id as status: setuid root and run by another, with 0.
     private static func effectiveUserProgram(_ architecture: String) -> [UInt8]? {
       let foreign = ForeignArchitecture.named(architecture)
+      func words(_ instructions: [UInt32], flags: UInt32 = 0) -> [UInt8]? {
+        foreign?.elf(instructions.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }, flags: flags)
+      }
+      // geteuid, and its answer to exit
       switch architecture {
-      case "amd64": return foreign?.elf([0xb8, 0x6b, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc7, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05])  // geteuid; exit
-      case "arm64": return foreign?.elf([0xe8, 0x15, 0x80, 0xd2, 0x01, 0, 0, 0xd4, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0, 0, 0xd4])
-      case "arm": return foreign?.elf([0xc9, 0x70, 0xa0, 0xe3, 0, 0, 0, 0xef, 0x01, 0x70, 0xa0, 0xe3, 0, 0, 0, 0xef], flags: 0x0500_0000)
+      case "amd64": return foreign?.elf([0xb8, 0x6b, 0, 0, 0, 0x0f, 0x05, 0x89, 0xc7, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05])
+      case "386": return foreign?.elf([0xb8, 0xc9, 0, 0, 0, 0xcd, 0x80, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80])
+      case "s390x": return foreign?.elf([0x0a, 0xc9, 0x0a, 0x01])
+      case "arm64": return words([0xd280_15e8, 0xd400_0001, 0xd280_0ba8, 0xd400_0001])
+      case "arm": return words([0xe3a0_70c9, 0xef00_0000, 0xe3a0_7001, 0xef00_0000], flags: 0x0500_0000)
+      case "riscv64": return words([0x0af0_0893, 0x0000_0073, 0x05d0_0893, 0x0000_0073], flags: 4)
+      case "ppc64le": return words([0x3800_0031, 0x4400_0002, 0x3800_0001, 0x4400_0002], flags: 2)
+      case "mips64le": return words([0x2402_13f1, 0x0000_000c, 0x0040_2025, 0x2402_13c2, 0x0000_000c], flags: 0x8000_0000)
       default: return nil
       }
     }
 
+    /// Gets what a child of this process, which perhaps could not, will want.
+    static func fetchPackages(_ architectures: [String] = ["amd64"]) async throws {
+      for architecture in architectures { if let name = debian[architecture] { _ = try await busybox(name) } }
+    }
+
     private static func busybox(_ debianName: String) async throws -> [UInt8] {
-      let cache = "\(work)/packages"
+      let cache = packages
       let binary = "\(cache)/busybox-\(debianName)"
       if let bytes = try? Files.read(binary, limit: 16 << 20) { return bytes }
-      let lists = "\(cache)/lists"
+      // apt locks a folder of lists, and does not wait.
+      let lists = "\(cache)/lists-\(debianName)"
       try Files.makeDirectories(lists + "/partial")
       let options = [
         "APT::Architecture=\(debianName)", "APT::Architectures=\(debianName)", "Dir::State::Lists=\(lists)", "Dir::State::status=/dev/null",
@@ -133,9 +152,10 @@
       var description: String { "\(exit) out: \(output) err: \(errors)" }
     }
 
-    static func run(_ spec: ProcessSpec, root: MountPlan) async throws -> Ran {
+    static func run(_ spec: ProcessSpec, root: MountPlan, onOutput: @escaping @Sendable (StepOutput) -> Void = { _ in }) async throws -> Ran {
       let collected = Mutex<(out: [UInt8], err: [UInt8])>(([], []))
       let exit = try await executor.get().run(spec, root: root) { output in
+        onOutput(output)
         collected.withLock {
           switch output {
           case .standardOutput(let bytes): $0.out += bytes
@@ -147,12 +167,13 @@
     }
 
     static func shell(
-      _ script: String, platform: Platform = .current, change: (inout ProcessSpec) -> Void = { _ in }, root: MountPlan? = nil
+      _ script: String, platform: Platform = .current, change: (inout ProcessSpec) -> Void = { _ in }, root: MountPlan? = nil,
+      onOutput: @escaping @Sendable (StepOutput) -> Void = { _ in }
     ) async throws -> Ran {
       var spec = ProcessSpec(arguments: ["/bin/sh", "-c", script], environment: ["PATH=/usr/bin:/bin"], platform: platform)
       change(&spec)
       let plan = if let root { root } else { try await writable(platform).plan }
-      return try await run(spec, root: plan)
+      return try await run(spec, root: plan, onOutput: onOutput)
     }
   }
 #endif

@@ -4,8 +4,9 @@ import Synchronization
 /// How programs of each platform run on this machine, found out at most once for each.
 ///
 /// In this order: natively (also 386 on amd64 and arm on arm64 where the processor can); by what the host has registered with binfmt_misc, when the
-/// interpreter can be reached inside a container; by QEMU registered in a binfmt_misc private to the container, which needs no privilege but Linux
-/// 6.7; else not at all. The host's own table is never changed.
+/// interpreter can be reached inside a container and is told the programs' names and credentials (P and C); by QEMU registered in a binfmt_misc
+/// private to the container, which needs no privilege but Linux 6.7; by a lesser registration of the host's; else not at all. The host's own table
+/// is never changed.
 package final class Emulation: Sendable {
   package struct Interpreter: Sendable, Hashable {
     package var path: String
@@ -45,6 +46,8 @@ package final class Emulation: Sendable {
     package var entries: @Sendable () -> [BinfmtEntry]
     /// Runs a program, given as its bytes; whether it ended with status 0.
     package var runs: @Sendable ([UInt8]) async -> Bool
+    /// The same in a root directory that holds no other file.
+    package var runsAlone: @Sendable ([UInt8]) async -> Bool
     /// Absolute path of a program by name.
     package var find: @Sendable (String) -> String?
     /// Whether the file starts on this machine without any other file.
@@ -55,7 +58,7 @@ package final class Emulation: Sendable {
 
     package init(
       platform: Platform, amd64Level: Int = 1, kernel: (major: Int, minor: Int), entries: @escaping @Sendable () -> [BinfmtEntry],
-      runs: @escaping @Sendable ([UInt8]) async -> Bool, find: @escaping @Sendable (String) -> String?, isStatic: @escaping @Sendable (String) -> Bool,
+      runs: @escaping @Sendable ([UInt8]) async -> Bool, runsAlone: @escaping @Sendable ([UInt8]) async -> Bool, find: @escaping @Sendable (String) -> String?, isStatic: @escaping @Sendable (String) -> Bool,
       version: @escaping @Sendable (String) async -> String?, tryPrivate: @escaping @Sendable (String) async -> String?
     ) {
       self.platform = platform
@@ -63,6 +66,7 @@ package final class Emulation: Sendable {
       self.kernel = kernel
       self.entries = entries
       self.runs = runs
+      self.runsAlone = runsAlone
       self.find = find
       self.isStatic = isStatic
       self.version = version
@@ -110,8 +114,11 @@ package final class Emulation: Sendable {
     guard let architecture = ForeignArchitecture.named(platform.architecture) else {
       return .impossible(reason: "\(platform): no emulator is known for architecture \(platform.architecture)", mend: "")
     }
-    if let registered = await registered(architecture) { return registered }
-    return await registeredPrivately(platform, architecture)
+    let registered = await registered(architecture)
+    if let registered, registered.isComplete { return registered.support }
+    let own = await registeredPrivately(platform, architecture)
+    if case .impossible = own, let registered { return registered.support }
+    return own
   }
 
   /// Without emulation, or impossible though the architecture is the machine's own.
@@ -134,13 +141,22 @@ package final class Emulation: Sendable {
     return await host.runs(trial) ? .native : nil
   }
 
-  private func registered(_ architecture: ForeignArchitecture) async -> Support? {
-    guard let entry = host.entries().first(where: { $0.matches(architecture.magic) }) else { return nil }
+  /// What the host has registered, if containers can use it. Complete: with P, without which busybox's applets do not know their name, and C, without
+  /// which setuid programs are none.
+  private func registered(_ architecture: ForeignArchitecture) async -> (support: Support, isComplete: Bool)? {
+    let trial = architecture.trialProgram
+    guard let entry = host.entries().first(where: { $0.matches(architecture.magic) }) else {
+      // The table may count though it cannot be seen: in a container it is seldom mounted.
+      guard let trial, await host.runsAlone(trial) else { return nil }
+      return (.hostRegistered(Interpreter(path: "the host's emulator", version: nil), mounted: false), false)
+    }
     // The table that is mounted need not be the one that counts in this user namespace.
-    if let trial = architecture.trialProgram, await !host.runs(trial) { return nil }
+    if let trial, await !(entry.isFixed ? host.runsAlone : host.runs)(trial) { return nil }
     let interpreter = Interpreter(path: entry.interpreter, version: await host.version(entry.interpreter))
-    if entry.isFixed { return .hostRegistered(interpreter, mounted: false) }
-    return host.find(entry.interpreter) != nil && host.isStatic(entry.interpreter) ? .hostRegistered(interpreter, mounted: true) : nil
+    let isComplete = entry.flags.contains("P") && entry.flags.contains("C")
+    if entry.isFixed { return (.hostRegistered(interpreter, mounted: false), isComplete) }
+    guard host.find(entry.interpreter) != nil, host.isStatic(entry.interpreter) else { return nil }
+    return (.hostRegistered(interpreter, mounted: true), isComplete)
   }
 
   private func registeredPrivately(_ platform: Platform, _ architecture: ForeignArchitecture) async -> Support {

@@ -21,7 +21,8 @@
       return Emulation.Host(
         platform: platform, amd64Level: amd64Level(cpuinfo: Files.text("/proc/cpuinfo", limit: 16 << 20) ?? ""), kernel: (kernel.major, kernel.minor),
         entries: entries,
-        runs: { program in (try? await Blocking.run { try tryProgram(program, scratch: scratch) }) ?? false },
+        runs: { program in (try? await Blocking.run { try tryProgram(program, scratch: scratch, alone: false) }) ?? false },
+        runsAlone: { program in (try? await Blocking.run { try tryProgram(program, scratch: scratch, alone: true) }) ?? false },
         find: find, isStatic: isStatic,
         version: version,
         tryPrivate: { line in
@@ -60,14 +61,14 @@
       }
     }
 
-    private static func tryProgram(_ program: [UInt8], scratch: String) throws -> Bool {
+    private static func tryProgram(_ program: [UInt8], scratch: String, alone: Bool) throws -> Bool {
       let directory = try Files.makeTemporaryDirectory(in: scratch, prefix: "trial-")
       defer { try? Files.removeTree(directory) }
       let path = directory + "/program"
       let file = try Descriptor.open(path, flags: [.writeOnly, .create, .exclusive], mode: 0o755)
       try file.write(program)
       try file.close()
-      return manifold_try_program(path) == 0
+      return (alone ? manifold_try_program_alone(directory, "/program") : manifold_try_program(path)) == 0
     }
 
     /// An ELF file of this machine's own kind that needs no interpreter.

@@ -21,15 +21,18 @@ int manifold_supervisor_socketpair(int pair[2]);
 /// A sealed descriptor holding `length` bytes, to be read from its start. Negated errno in failure.
 int manifold_supervisor_memory(const void *bytes, unsigned long length);
 
-/// Lets the processes of a version 2 control group make device nodes, but open only the harmless ones (null, zero, full, random, urandom,
-/// tty, ptmx, pseudo-terminals). 0 or a negated errno.
-int manifold_device_policy(int cgroup);
+/// Makes a control group beneath a directory (version 1: of the devices controller) whose processes may make device nodes, but open only the harmless
+/// ones: null, zero, full, random, urandom, tty, ptmx, pseudo-terminals. 0 or a negated errno, and then there is none.
+int manifold_device_group(int parent, const char *name, int version);
 
 /// A filesystem of the kernel's (binfmt_misc), mounted nowhere: a descriptor of its root, or a negated errno.
 int manifold_open_filesystem(const char *type);
 
 /// Runs a program to its end with no input and no output, as a test of whether it can: its exit status, or a negated errno.
 int manifold_try_program(const char *path);
+/// The same, in a root directory that holds nothing else: whether an emulator registered with the kernel is there in every container.
+/// `name` is absolute in `directory`.
+int manifold_try_program_alone(const char *directory, const char *name);
 #endif
 
 #ifdef __cplusplus
