@@ -17,7 +17,8 @@ import Testing
       let before = try Directory.open("/proc/self/fd").entries().count
       try Directory.open(path).removeTree("deep")
       #expect(try Directory.open(path).entries().isEmpty)
-      #expect(try Directory.open("/proc/self/fd").entries().count <= before + 8)
+      // One for each level would be thousands; other suites in this process open some meanwhile.
+      #expect(try Directory.open("/proc/self/fd").entries().count <= before + 1000)
     }
   }
 
