@@ -10,6 +10,7 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
@@ -60,6 +61,7 @@ let parts: [Part] = [
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   // User
+  Part("ManifoldCommands", own: ["OCIModel", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry"], external: [arguments]),
   Part("manifold", .executable),
 ]
 
@@ -85,6 +87,7 @@ let suites = [
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),
   Suite("LLB", external: [protobuf], golden: true),
+  Suite("ManifoldCommands", external: [arguments]),
   Suite("OCIModel"),
   Suite("OCIRegistry", external: [nioCore, nioPosix, nioHTTP1], support: true),
   Suite("PathPatterns"),

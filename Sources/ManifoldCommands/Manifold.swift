@@ -1,5 +1,6 @@
 package import ArgumentParser
 internal import BuildInterface
+internal import HostOS
 
 #if canImport(Glibc)
   internal import Glibc
@@ -20,15 +21,21 @@ package struct Manifold: AsyncParsableCommand {
         manifold build -t hello . && manifold run hello
         manifold build --platform linux/amd64,linux/arm64,linux/arm/v7 -t registry/me/hello --push .
         manifold imagetools inspect registry/me/hello
+
+      --root, --debug and --insecure-registry may stand before the command or behind it.
+
+      Exit status: 0 done; 1 the build or the engine failed; 2 the command line, the Dockerfile or another input is wrong; \
+      3 a registry refused or could not be reached; 130 interrupted. `run` gives its command's own, and 125 when that did not start.
       """,
-    version: version,
-    subcommands: [BuildCommand.self, RunCommand.self, ImagesCommand.self, ImagetoolsCommand.self])
+    version: "manifold \(version)",
+    subcommands: [BuildCommand.self, RunCommand.self, ImagesCommand.self, ImagetoolsCommand.self, VersionCommand.self])
   package init() {}
 
   /// Parses and runs; returns the program's exit status. Everything for people goes to standard error.
   package static func main(_ arguments: [String], _ composition: Composition) async -> Int32 {
+    Signals.ignoreBrokenPipe()
     do {
-      var command = try parseAsRoot(GlobalOptions.moved(behindVerb: arguments))
+      var command = try parseAsRoot(CommandLineForms.normalised(arguments))
       return try await Composition.$current.withValue(composition) {
         if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }
         return 0
@@ -40,9 +47,17 @@ package struct Manifold: AsyncParsableCommand {
 
   private static func report(_ error: any Error) -> Int32 {
     if let exit = error as? ExitCode { return exit.rawValue }
-    if error is BuildError || error is CancellationError || !isParserError(error) {
+    if let shown = error as? ShownError {
+      Terminal.error(ErrorText.of(shown.error, output: shown.output))
+      return ManifoldExit.of(shown.error)
+    }
+    if let failure = error as? RunFailure {
+      Terminal.error(ErrorText.of(failure.cause))
+      return ManifoldExit.of(failure)
+    }
+    guard isParserError(error) else {
       Terminal.error(ErrorText.of(error))
-      return ManifoldExit.of(error).rawValue
+      return ManifoldExit.of(error)
     }
     let code = exitCode(for: error)
     let text = fullMessage(for: error)
@@ -51,22 +66,27 @@ package struct Manifold: AsyncParsableCommand {
       return 0
     }
     Terminal.error(text + "\n")
-    return ManifoldExit.usage.rawValue
+    return ManifoldExit.usage
   }
 
   /// The parser's own errors (and requests for help) are of types that it keeps to itself.
-  private static func isParserError(_ error: any Error) -> Bool {
-    let name = String(reflecting: type(of: error))
-    return name.hasPrefix("ArgumentParser.")
-  }
+  private static func isParserError(_ error: any Error) -> Bool { String(reflecting: type(of: error)).hasPrefix("ArgumentParser.") }
+}
+
+/// An error with what must be shown along with it.
+struct ShownError: Error {
+  var error: any Error
+  /// The failed step's last lines of output.
+  var output: [String]
 }
 
 /// Whole writes to standard output and standard error.
 enum Terminal {
-  static func output(_ text: String) { write(text, to: STDOUT_FILENO) }
-  static func error(_ text: String) { write(text, to: STDERR_FILENO) }
-  private static func write(_ text: String, to descriptor: Int32) {
-    var bytes = Array(text.utf8)[...]
+  static func output(_ text: String) { write(text.utf8, to: STDOUT_FILENO) }
+  static func output(_ bytes: [UInt8]) { write(bytes, to: STDOUT_FILENO) }
+  static func error(_ text: String) { write(text.utf8, to: STDERR_FILENO) }
+  private static func write(_ content: some Sequence<UInt8>, to descriptor: Int32) {
+    var bytes = Array(content)[...]
     while !bytes.isEmpty {
       let n = bytes.withUnsafeBytes { buffer in
         #if canImport(Glibc)

@@ -2,17 +2,36 @@ package import BuildInterface
 
 /// What the program hands to its commands: ways to reach an engine, so that commands know none themselves.
 package struct Composition: Sendable {
-  /// The engine in this process. `needsSteps` says whether processes will be run in containers (which may mean re-executing
-  /// the program in namespaces of its own).
+  /// The engine in this process. It may start the program anew, in namespaces of its own: before it is opened a command has neither written nor
+  /// read anything that a second start would miss or repeat.
   package var openEngine: @Sendable (EngineSettings) async throws -> any EmbeddedEngine
   package init(openEngine: @escaping @Sendable (EngineSettings) async throws -> any EmbeddedEngine) { self.openEngine = openEngine }
 
   @TaskLocal static var current: Composition?
+
+  /// The composition the command runs under. Throws when there is none: a command run outside `Manifold.main`.
+  static func required() throws -> Composition {
+    guard let current else { throw BuildError(.internal, .build, "no engine was handed to the commands") }
+    return current
+  }
+
+  /// Opens the engine, and shuts it down however `body` ends.
+  func withEngine<T: Sendable>(_ settings: EngineSettings, _ body: (any EmbeddedEngine) async throws -> T) async throws -> T {
+    let engine = try await openEngine(settings)
+    do {
+      let value = try await body(engine)
+      await engine.shutdown()
+      return value
+    } catch {
+      await engine.shutdown()
+      throw error
+    }
+  }
 }
 
 /// Settings of the engine that come from the command line and the environment.
-package struct EngineSettings: Sendable {
-  /// nil is the default place.
+package struct EngineSettings: Sendable, Hashable {
+  /// nil is the default place (`StoreLayout.defaultRoot`, which reads MANIFOLD_ROOT).
   package var root: String?
   package var insecureRegistries: Set<String>
   /// Steps at once; nil is chosen from cores and memory.

@@ -1,0 +1,121 @@
+internal import ArgumentParser
+internal import BuildInterface
+internal import BuildProgress
+
+/// `manifold build`: docker buildx's, with the engine in this process.
+struct BuildCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "build",
+    abstract: "Build an image from a Dockerfile, for one platform or many.",
+    usage: "manifold build [options] <context>",
+    discussion: """
+      Examples:
+        manifold build -t hello .                                   keep the image here, for `manifold run hello`
+        manifold build --platform linux/amd64,linux/arm64 -t registry/me/app --push .
+        manifold build --target tests -o out .                      write the files of a stage to out/
+        manifold build -t app -o type=oci,dest=app.tar --secret id=npmrc,src=$HOME/.npmrc .
+        manifold build --build-arg VERSION=1.2 --progress plain --metadata-file build.json -t app .
+
+      With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
+      Provenance and SBOM attestations are not made yet: they are off, and --provenance=false and --sbom=false are accepted.
+      Environment: BUILDKIT_PROGRESS, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, NO_COLOR, SOURCE_DATE_EPOCH.
+      """)
+
+  @OptionGroup var global: GlobalOptions
+
+  @Argument(help: ArgumentHelp("The directory that COPY and ADD read.", valueName: "context"))
+  var context: String
+
+  @Option(name: [.customLong("file"), .customShort("f", allowingJoined: true)], parsing: .unconditional,
+    help: ArgumentHelp("The Dockerfile; - reads it from standard input. Default: <context>/Dockerfile.", valueName: "file"))
+  var file: String?
+
+  @Option(name: .customLong("platform"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("What to build for: os/arch[/variant], or local. May be repeated, or separated by commas. Default: DOCKER_DEFAULT_PLATFORM, else this machine's.", valueName: "platform"))
+  var platforms: [String] = []
+
+  @Option(name: [.customLong("tag"), .customShort("t", allowingJoined: true)], parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("The image's name, with a tag or without. May be repeated.", valueName: "name[:tag]"))
+  var tags: [String] = []
+
+  @Flag(name: .customLong("push"), help: "Push the image to its registry, all platforms as one index (as -o type=registry).")
+  var push = false
+
+  @Flag(name: .customLong("load"), help: "Keep the image in the local store, also beside other outputs.")
+  var load = false
+
+  @Option(name: [.customLong("output"), .customShort("o", allowingJoined: true)], parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Where the result goes: a directory, - for a tar on standard output, or type=image|registry|oci|docker|local|tar[,dest=…][,key=value…]. May be repeated.", valueName: "output"))
+  var outputs: [String] = []
+
+  @Option(name: .customLong("target"), parsing: .unconditional, help: ArgumentHelp("The stage to build. Default: the last.", valueName: "stage"))
+  var target: String?
+
+  @Option(name: .customLong("build-arg"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A value for an ARG; without =value it is taken from the environment. May be repeated.", valueName: "key[=value]"))
+  var buildArguments: [String] = []
+
+  @Option(name: .customLong("label"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A label of the image. May be repeated.", valueName: "key=value"))
+  var labels: [String] = []
+
+  @Option(name: .customLong("secret"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE. It never becomes part of the image. May be repeated.", valueName: "secret"))
+  var secrets: [String] = []
+
+  @Flag(name: .customLong("no-cache"), help: "Run every step anew.")
+  var noCache = false
+
+  @Option(name: .customLong("no-cache-filter"), parsing: .unconditionalSingleValue, help: ArgumentHelp("Run the steps of this stage anew. May be repeated.", valueName: "stage"))
+  var noCacheFilters: [String] = []
+
+  @Flag(name: .customLong("pull"), help: "Ask the registry for every base image, also for those kept here.")
+  var pull = false
+
+  @Option(name: .customLong("add-host"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A line of /etc/hosts in RUN steps; host-gateway stands for this machine. May be repeated.", valueName: "name:address"))
+  var extraHosts: [String] = []
+
+  @Option(name: .customLong("network"), parsing: .unconditional, help: ArgumentHelp("The network of RUN steps: default, host or none.", valueName: "mode"))
+  var network = "default"
+
+  @Option(name: .customLong("shm-size"), parsing: .unconditional, help: ArgumentHelp("The size of /dev/shm in RUN steps, such as 128m.", valueName: "bytes"))
+  var shmSize: String?
+
+  @Option(name: .customLong("ulimit"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A limit of RUN steps, such as nofile=1024:2048. May be repeated.", valueName: "name=soft[:hard]"))
+  var ulimits: [String] = []
+
+  @Option(name: .customLong("cgroup-parent"), parsing: .unconditional, help: ArgumentHelp("The cgroup above those of RUN steps.", valueName: "cgroup"))
+  var cgroupParent: String?
+
+  @Option(name: .customLong("allow"), parsing: .unconditionalSingleValue, help: ArgumentHelp("Let steps do more: network.host. May be repeated.", valueName: "entitlement"))
+  var entitlements: [String] = []
+
+  @Option(name: .customLong("jobs"), parsing: .unconditional, help: ArgumentHelp("Steps at once. Default: chosen from cores and memory.", valueName: "number"))
+  var jobs: Int?
+
+  @Option(name: .customLong("progress"), parsing: .unconditional, help: ArgumentHelp("How progress is shown: auto, tty, plain, quiet, rawjson or none. Default: BUILDKIT_PROGRESS, else auto.", valueName: "view"))
+  var progress = "auto"
+
+  @Flag(name: .shortAndLong, help: "Show no progress; print the image's digest at the end.")
+  var quiet = false
+
+  @Option(name: .customLong("metadata-file"), parsing: .unconditional, help: ArgumentHelp("Write what was built, as JSON, to this file.", valueName: "file"))
+  var metadataFile: String?
+
+  @Option(name: .customLong("iidfile"), parsing: .unconditional, help: ArgumentHelp("Write the image's digest to this file.", valueName: "file"))
+  var imageIDFile: String?
+
+  @Option(name: .customLong("provenance"), parsing: .unconditional, help: ArgumentHelp("A provenance attestation: only false, for now.", valueName: "false"))
+  var provenance: String?
+
+  @Option(name: .customLong("sbom"), parsing: .unconditional, help: ArgumentHelp("An SBOM attestation: only false, for now.", valueName: "false"))
+  var sbom: String?
+
+  @OptionGroup(visibility: .hidden) var toCome: BuildOptionsToCome
+
+  mutating func run() async throws {
+    let composition = try Composition.required()
+    let facts = try CommandFacts.current()
+    let build = BuildRun(plan: try plan(facts), facts: facts)
+    try await Interruption.guarding { try await build.run(composition) }
+  }
+}

@@ -1,0 +1,62 @@
+internal import ArgumentParser
+internal import BuildInterface
+
+/// Options of the peers' build that are not served yet. They are parsed, so that each is refused by its name.
+struct BuildOptionsToCome: ParsableArguments {
+  @Option(name: .customLong("annotation"), parsing: .unconditionalSingleValue, help: .hidden) var annotations: [String] = []
+  @Option(name: .customLong("attest"), parsing: .unconditionalSingleValue, help: .hidden) var attestations: [String] = []
+  @Option(name: .customLong("build-context"), parsing: .unconditionalSingleValue, help: .hidden) var buildContexts: [String] = []
+  @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
+  @Option(name: .customLong("cache-from"), parsing: .unconditionalSingleValue, help: .hidden) var cacheFrom: [String] = []
+  @Option(name: .customLong("cache-to"), parsing: .unconditionalSingleValue, help: .hidden) var cacheTo: [String] = []
+  @Option(name: .customLong("call"), parsing: .unconditional, help: .hidden) var call: String?
+  @Flag(name: .customLong("check"), help: .hidden) var check = false
+  @Option(name: .customLong("policy"), parsing: .unconditionalSingleValue, help: .hidden) var policy: [String] = []
+  @Option(name: .customLong("print"), parsing: .unconditional, help: .hidden) var print: String?
+  @Option(name: .customLong("resource"), parsing: .unconditionalSingleValue, help: .hidden) var resource: [String] = []
+  @Option(name: .customLong("ssh"), parsing: .unconditionalSingleValue, help: .hidden) var ssh: [String] = []
+  @Option(name: [.customLong("memory"), .customShort("m")], parsing: .unconditional, help: .hidden) var memory: String?
+  @Option(name: .customLong("memory-swap"), parsing: .unconditional, help: .hidden) var memorySwap: String?
+  @Option(name: [.customLong("cpu-shares"), .customShort("c")], parsing: .unconditional, help: .hidden) var cpuShares: String?
+  @Option(name: .customLong("cpu-period"), parsing: .unconditional, help: .hidden) var cpuPeriod: String?
+  @Option(name: .customLong("cpu-quota"), parsing: .unconditional, help: .hidden) var cpuQuota: String?
+  @Option(name: .customLong("cpuset-cpus"), parsing: .unconditional, help: .hidden) var cpusetCPUs: String?
+  @Option(name: .customLong("cpuset-mems"), parsing: .unconditional, help: .hidden) var cpusetMems: String?
+  // Without effect for the peers too.
+  @Flag(name: .customLong("rm"), help: .hidden) var rm = false
+  @Flag(name: .customLong("force-rm"), help: .hidden) var forceRM = false
+  @Flag(name: .customLong("compress"), help: .hidden) var compress = false
+  @Flag(name: .customLong("squash"), help: .hidden) var squash = false
+  @Option(name: .customLong("isolation"), parsing: .unconditional, help: .hidden) var isolation: String?
+  @Option(name: .customLong("security-opt"), parsing: .unconditionalSingleValue, help: .hidden) var securityOptions: [String] = []
+
+  /// Warnings about what is passed over.
+  var warnings: [String] {
+    var out: [String] = []
+    if squash { out.append("--squash has no effect: squash inside the build, with a stage that copies the result") }
+    if isolation != nil { out.append("--isolation has no effect") }
+    if !securityOptions.isEmpty { out.append("--security-opt has no effect") }
+    return out
+  }
+
+  func refuse() throws {
+    let lists: [(String, [String])] = [
+      ("--annotation", annotations), ("--build-context", buildContexts), ("--cache-from", cacheFrom), ("--cache-to", cacheTo), ("--policy", policy),
+      ("--resource", resource), ("--ssh", ssh),
+    ]
+    if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }
+    let singles: [(String, String?)] = [
+      ("--builder", builder), ("--call", call == "build" ? nil : call), ("--print", print), ("--memory", memory), ("--memory-swap", memorySwap), ("--cpu-shares", cpuShares),
+      ("--cpu-period", cpuPeriod), ("--cpu-quota", cpuQuota), ("--cpuset-cpus", cpusetCPUs), ("--cpuset-mems", cpusetMems),
+    ]
+    for (name, value) in singles { if let value { throw BuildError.notYet("\(name) \(value)") } }
+    if check { throw BuildError.notYet("--check") }
+    for attestation in attestations { try refuseAttestation(attestation) }
+  }
+
+  /// Only that there be none can be asked for.
+  private func refuseAttestation(_ text: String) throws {
+    let pairs = try CommaFields.parse(text, option: "--attest").compactMap(CommaFields.pair)
+    guard TruthWord.parse(pairs.last { $0.key == "disabled" }?.value ?? "") == true else { throw BuildError.notYet("--attest \(text)") }
+  }
+}

@@ -1,0 +1,177 @@
+internal import BuildInterface
+internal import BuildProgress
+internal import HostOS
+internal import OCIModel
+
+/// A build's command line, understood: what is asked of the engine, and what is done around it.
+struct BuildPlan: Sendable {
+  var request: SolveRequest
+  /// Without the Dockerfile's directory while `readsDockerfile`.
+  var client: ClientDescription
+  var settings: EngineSettings
+  /// As asked for; empty for the host's.
+  var platforms: [Platform]
+  var progress: ProgressMode
+  /// Whether the image's id is printed at the end.
+  var printsImageID: Bool
+  var metadataFile: String?
+  var imageIDFile: String?
+  /// The Dockerfile comes from standard input.
+  var readsDockerfile: Bool
+  var warnings: [String]
+}
+
+extension BuildCommand {
+  /// Checks all that can be checked before an engine is there; changes nothing.
+  func plan(_ facts: CommandFacts) throws -> BuildPlan {
+    try toCome.refuse()
+    try refuseAttestations()
+    let (mode, printsImageID) = try progressMode(facts.environment)
+    let context = try ContextInput(context: context, file: file, facts: facts)
+    let platforms = try BuildCommand.platforms(platforms.isEmpty ? [facts.environment["DOCKER_DEFAULT_PLATFORM"] ?? ""].filter { !$0.isEmpty } : platforms, host: facts.host)
+    let tags = try BuildCommand.checkedTags(tags)
+    let specs = try outputs.filter { !$0.isEmpty }.map { try OutputSpec(parsing: $0) }
+    let output = try OutputPlan(specs, push: push, load: load, tags: tags, platformCount: platforms.count, facts: facts)
+    if imageIDFile != nil, output.hasPlainFiles { throw BuildError.usage("--iidfile needs an image, and an output of type local or tar is none") }
+    if let jobs, jobs < 1 { throw BuildError.usage("--jobs \(jobs): expected 1 or more") }
+
+    var secrets: [String: ClientDescription.SecretSource] = [:]
+    for text in self.secrets where !text.isEmpty {
+      let secret = try SecretSpec(parsing: text, facts: facts)
+      secrets[secret.id] = secret.source
+    }
+    var attributes = try stepAttributes(facts)
+    attributes["filename"] = context.filename
+    if context.dockerfileDirectory == nil { attributes["dockerfilekey"] = "dockerfile" }
+    if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
+    var directories = ["context": context.contextDirectory]
+    directories["dockerfile"] = context.dockerfileDirectory
+    return BuildPlan(
+      request: SolveRequest(
+        ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, entitlements: try allowed()),
+      client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), settings: global.settings(facts, jobs: jobs), platforms: platforms,
+      progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
+      readsDockerfile: context.dockerfileDirectory == nil, warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes))
+  }
+
+  // MARK: - Attributes of the frontend
+
+  private func stepAttributes(_ facts: CommandFacts) throws -> [String: String] {
+    var out: [String: String] = [:]
+    var arguments = try StepSettings.pairs(buildArguments, option: "--build-arg", environment: facts.environment)
+    if arguments["SOURCE_DATE_EPOCH"] == nil, let epoch = facts.environment["SOURCE_DATE_EPOCH"], !epoch.isEmpty { arguments["SOURCE_DATE_EPOCH"] = epoch }
+    if let syntax = arguments["BUILDKIT_SYNTAX"] { try BuildCommand.checkSyntax(syntax) }
+    if TruthWord.parse(arguments["BUILDKIT_MULTI_PLATFORM"] ?? "") == true { out["multi-platform"] = "true" }
+    for (key, value) in arguments { out["build-arg:" + key] = value }
+    for (key, value) in try StepSettings.pairs(labels, option: "--label") { out["label:" + key] = value }
+    guard !noCache || noCacheFilters.isEmpty else { throw BuildError.usage("--no-cache and --no-cache-filter exclude one another") }
+    if !noCacheFilters.isEmpty { out["no-cache"] = noCacheFilters.joined(separator: ",") }
+    if noCache { out["no-cache"] = "" }
+    if pull { out["image-resolve-mode"] = "pull" }
+    if let target, !target.isEmpty { out["target"] = target }
+    if let cgroupParent, !cgroupParent.isEmpty { out["cgroup-parent"] = cgroupParent }
+    let hosts = try StepSettings.hosts(extraHosts)
+    if !hosts.isEmpty { out["add-hosts"] = hosts }
+    if let shmSize {
+      let bytes = try StepSettings.bytes(shmSize, option: "--shm-size")
+      if bytes > 0 { out["shm-size"] = String(bytes) }
+    }
+    let limits = try StepSettings.ulimits(ulimits)
+    if !limits.isEmpty { out["ulimit"] = limits }
+    switch network {
+    case "", "default": break
+    case "host", "none": out["force-network-mode"] = network
+    default: throw BuildError.usage("--network \(network): a build's network is default, host or none")
+    }
+    return out
+  }
+
+  /// BUILDKIT_SYNTAX names another frontend; the Dockerfile frontend's own images are what runs here anyway.
+  private static func checkSyntax(_ syntax: String) throws {
+    let image = syntax.split(separator: " ").first.map(String.init) ?? ""
+    guard !image.isEmpty else { throw BuildError.usage("--build-arg BUILDKIT_SYNTAX= is empty; leave the = away to take it from the environment if it is there") }
+    guard let name = try? Reference(parsing: image), ["docker/dockerfile", "docker/dockerfile-upstream"].contains(name.familiarName) else {
+      throw BuildError.notYet("the frontend \(image) (BUILDKIT_SYNTAX)")
+    }
+  }
+
+  static func platforms(_ texts: [String], host: Platform) throws -> [Platform] {
+    var out: [Platform] = []
+    for text in texts.flatMap({ $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }) {
+      do {
+        let platform = text.lowercased() == "local" ? host.normalized : try Platform(parsing: text, default: host).normalized
+        if !out.contains(platform) { out.append(platform) }
+      } catch {
+        throw BuildError.usage("--platform \(text): \(error)", suggestion: "Platforms are os/arch[/variant], such as linux/amd64, linux/arm64 or linux/arm/v7.")
+      }
+    }
+    return out
+  }
+
+  private static func checkedTags(_ tags: [String]) throws -> [String] {
+    try tags.map { tag in
+      do {
+        _ = try Reference(parsing: tag)
+        return tag
+      } catch { throw BuildError.usage("--tag \(tag): \(error)") }
+    }
+  }
+
+  /// As the peers' ids: 25 characters of base 36.
+  static func newID() -> String {
+    let letters = Array("0123456789abcdefghijklmnopqrstuvwxyz")
+    return String((0..<25).map { $0 == 0 ? letters[Int.random(in: 10..<36)] : letters[Int.random(in: 0..<36)] })
+  }
+
+  // MARK: - The rest
+
+  private func allowed() throws -> Set<String> {
+    var out: Set<String> = network == "host" ? ["network.host"] : []
+    for text in entitlements.flatMap({ $0.split(separator: ",").map(String.init) }) {
+      switch text {
+      case "network.host": out.insert(text)
+      case "security.insecure", "device", "buildx.local.delete": throw BuildError.notYet("--allow \(text)")
+      case _ where text.hasPrefix("device=") || text.hasPrefix("fs"): throw BuildError.notYet("--allow \(text)")
+      default: throw BuildError.usage("--allow \(text): there is no such entitlement", suggestion: "What can be allowed is network.host.")
+      }
+    }
+    return out
+  }
+
+  private func refuseAttestations() throws {
+    for (name, value) in [("--provenance", provenance), ("--sbom", sbom)] {
+      guard let value, TruthWord.parse(value) != false else { continue }
+      throw BuildError.notYet("\(name)=\(value)", suggestion: "Attestations are not made yet: \(name)=false, or leave it away.")
+    }
+  }
+
+  private func progressMode(_ environment: [String: String]) throws -> (ProgressMode, printsImageID: Bool) {
+    let names = ProgressMode.allCases.map(\.rawValue)
+    guard var mode = ProgressMode(rawValue: progress) else {
+      throw BuildError.usage("--progress \(progress): there is no such view", suggestion: "Views are \(names.joined(separator: ", ")).")
+    }
+    let isQuiet = quiet || mode == .quiet
+    if isQuiet {
+      guard mode == .auto || mode == .quiet else { throw BuildError.usage("--progress \(progress) and --quiet exclude one another") }
+      return (.quiet, true)
+    }
+    if mode == .auto, let wanted = environment["BUILDKIT_PROGRESS"], !wanted.isEmpty {
+      guard let known = ProgressMode(rawValue: wanted) else {
+        throw BuildError.usage("BUILDKIT_PROGRESS=\(wanted): there is no such view", suggestion: "Views are \(names.joined(separator: ", ")).")
+      }
+      mode = known
+    }
+    return (mode, false)
+  }
+
+  private func warnings(hasOutput: Bool, _ environment: [String: String], _ attributes: [String: String]) -> [String] {
+    var out = toCome.warnings
+    if TruthWord.parse(attributes["build-arg:BUILDKIT_INLINE_CACHE"] ?? "") == true {
+      out.append("BUILDKIT_INLINE_CACHE has no effect yet: the image is made without an inline cache")
+    }
+    if !hasOutput, TruthWord.parse(environment["BUILDX_NO_DEFAULT_LOAD"] ?? "") != true {
+      out.append("No output specified. Build result will only remain in the build cache. To keep the image here give it a name with -t, to push it use --push, to write its files use -o")
+    }
+    return out
+  }
+}

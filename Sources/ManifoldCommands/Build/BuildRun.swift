@@ -1,0 +1,93 @@
+internal import BuildInterface
+internal import BuildProgress
+internal import HostOS
+internal import OCIModel
+
+enum WarningExcerpt {
+  static func text(_ source: WarningSource, _ range: WarningRange) -> String {
+    SourcePlace(filename: source.filename, data: source.data, lines: range.start.line...range.end.line).excerpt()
+  }
+}
+
+/// One build from an opened engine to the files written about it.
+struct BuildRun: Sendable {
+  var plan: BuildPlan
+  var facts: CommandFacts
+
+  func run(_ composition: Composition) async throws {
+    try await composition.withEngine(plan.settings) { engine in
+      for warning in plan.warnings { Terminal.error("WARNING: \(TerminalText.singleLine(warning))\n") }
+      // A file of an earlier build must not pass for this one's.
+      if let path = plan.imageIDFile { try await removeIfPresent(path) }
+      var client = plan.client
+      var temporary: String?
+      if plan.readsDockerfile {
+        let directory = try await Blocking.run { try StandardInput.dockerfileDirectory() }
+        temporary = directory
+        client.directories["dockerfile"] = directory
+      }
+      defer { if let temporary { try? Files.removeTree(temporary) } }
+      try await finish(try await solve(engine, client))
+    }
+  }
+
+  private func solve(_ engine: any EmbeddedEngine, _ client: ClientDescription) async throws -> SolveResponse {
+    let display = ProgressDisplay(mode: plan.progress, description: "building in this process", environment: facts.environment)
+    let showsOutput = ![.quiet, .none, .rawjson].contains(plan.progress)
+    let observer = BuildObserver(next: display, keepsOutput: !showsOutput)
+    do {
+      if showsOutput, !plan.platforms.isEmpty {
+        display.message(PlatformReport.text(await engine.platformSupport(for: plan.platforms)))
+      }
+      let response = try await engine.solve(plan.request, client: engine.client(client), progress: observer)
+      await display.finish()
+      showWarnings(observer, showsOutput)
+      return response
+    } catch {
+      await display.finish()
+      showWarnings(observer, showsOutput)
+      guard let vertex = (error as? BuildError)?.vertex, !showsOutput else { throw error }
+      throw ShownError(error: error, output: observer.lastOutput(of: vertex.digest))
+    }
+  }
+
+  private func showWarnings(_ observer: BuildObserver, _ shows: Bool) {
+    guard shows else { return }
+    let colour = ProgressColours(environment: facts.environment).warning
+    Terminal.error(BuildObserver.summary(observer.warnings, details: plan.settings.debug, colour: colour))
+  }
+
+  /// Prints and writes what is asked for about a build that went well.
+  private func finish(_ response: SolveResponse) async throws {
+    let id = response.exporterResponse["containerimage.config.digest"] ?? response.exporterResponse["containerimage.digest"] ?? ""
+    if plan.printsImageID, !id.isEmpty { Terminal.output(id + "\n") }
+    if let path = plan.imageIDFile { try await write(Array(id.utf8), to: path) }
+    if let path = plan.metadataFile { try await write(MetadataFile.bytes(response.exporterResponse), to: path) }
+  }
+
+  private func removeIfPresent(_ path: String) async throws {
+    do { try await Blocking.run { if Files.exists(path) { try Files.removeTree(path) } } } catch let error as HostError { throw BuildError.usage("cannot replace \(path): \(error)") }
+  }
+  private func write(_ bytes: [UInt8], to path: String) async throws {
+    do { try await Blocking.run { try Files.writeAtomically(bytes, to: path, durable: false) } } catch let error as HostError {
+      throw BuildError(.permissionDenied, .usage, "the build is done, but \(path) cannot be written: \(error)")
+    }
+  }
+}
+
+/// Says before the first step how each platform's steps will run.
+enum PlatformReport {
+  static func text(_ support: [PlatformSupport]) -> String {
+    let width = support.map { "\($0.platform)".count }.max() ?? 0
+    return support.map { one in
+      let name = "\(one.platform)"
+      let how: String =
+        switch one.kind {
+        case .native: "native"
+        case .emulated(let program): "emulated by \(program)"
+        case .impossible(let reason): "steps cannot run here: \(reason)"
+        }
+      return "platform \(name)\(String(repeating: " ", count: width - name.count))  \(how)"
+    }.joined(separator: "\n")
+  }
+}

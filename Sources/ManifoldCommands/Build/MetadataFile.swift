@@ -1,0 +1,51 @@
+internal import OCIModel
+
+/// `--metadata-file`: the exporters' answers by name. An answer that is JSON in base64 stands in it as JSON.
+enum MetadataFile {
+  static func bytes(_ response: [String: String]) -> [UInt8] {
+    var object = JSONObject()
+    for (key, value) in response.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) { object[key] = json(key, value) }
+    return JSONValue.object(object).encoded(.indented("  "))
+  }
+
+  private static func json(_ key: String, _ value: String) -> JSONValue {
+    // BuildKit's one answer that is JSON as it is.
+    let decoded = key == "result.json" ? Array(value.utf8) : base64(value)
+    guard let decoded, let json = try? JSONValue(parsing: decoded) else { return .string(value) }
+    switch json {
+    case .object(let object) where !object.isEmpty: return json
+    case .array(let elements) where !elements.isEmpty && elements.allSatisfy({ $0.objectValue != nil || $0.isNull }): return json
+    default: return .string(value)
+    }
+  }
+
+  /// RFC 4648, section 4, with padding; nil for anything else.
+  static func base64(_ text: String) -> [UInt8]? {
+    var digits = Array(text.utf8)
+    guard digits.count % 4 == 0 else { return nil }
+    let padding = digits.reversed().prefix { $0 == UInt8(ascii: "=") }.count
+    guard padding <= 2 else { return nil }
+    digits.removeLast(padding)
+    var out: [UInt8] = []
+    out.reserveCapacity(digits.count * 3 / 4)
+    var buffer: UInt32 = 0, bits = 0
+    for digit in digits {
+      let value: UInt8
+      switch digit {
+      case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = digit - 65
+      case UInt8(ascii: "a")...UInt8(ascii: "z"): value = digit - 71
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): value = digit + 4
+      case UInt8(ascii: "+"): value = 62
+      case UInt8(ascii: "/"): value = 63
+      default: return nil
+      }
+      buffer = buffer << 6 | UInt32(value)
+      bits += 6
+      if bits >= 8 {
+        bits -= 8
+        out.append(UInt8(truncatingIfNeeded: buffer >> UInt32(bits)))
+      }
+    }
+    return out
+  }
+}

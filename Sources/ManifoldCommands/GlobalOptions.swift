@@ -1,0 +1,73 @@
+internal import ArgumentParser
+
+/// Options that every verb takes, before or after its name.
+struct GlobalOptions: ParsableArguments {
+  @Option(
+    name: .long, parsing: .unconditional,
+    help: ArgumentHelp("Where images, layers and the build cache are kept.", discussion: "MANIFOLD_ROOT sets it too. Default: /var/lib/manifold for root, else the XDG data folder.", valueName: "dir"))
+  var root: String?
+
+  @Flag(name: .long, help: "Tell what goes on inside.")
+  var debug = false
+
+  @Option(
+    name: .customLong("insecure-registry"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Talk to this registry without verified TLS, or in plain HTTP. May be repeated. Loopback registries need it not.", valueName: "host[:port]"))
+  var insecureRegistries: [String] = []
+
+  func settings(_ facts: CommandFacts, jobs: Int? = nil) -> EngineSettings {
+    EngineSettings(root: root.map(facts.absolute), insecureRegistries: Set(insecureRegistries), jobs: jobs, debug: debug)
+  }
+}
+
+/// Forms of a command line that the peers' parser takes and ours does not, put into those that it does.
+enum CommandLineForms {
+  static func normalised(_ arguments: [String]) throws -> [String] { try plainFlags(moved(behindVerb: arguments)) }
+
+  /// `manifold --root X build …` as `manifold build --root X …`: the parser knows options of the verb only behind it.
+  static func moved(behindVerb arguments: [String]) -> [String] {
+    var globals: [String] = []
+    var i = 0
+    while i < arguments.count {
+      let argument = arguments[i]
+      if argument == "--debug" || argument.hasPrefix("--debug=") || argument.hasPrefix("--root=") || argument.hasPrefix("--insecure-registry=") {
+        globals.append(argument)
+        i += 1
+      } else if argument == "--root" || argument == "--insecure-registry", i + 1 < arguments.count {
+        globals += [argument, arguments[i + 1]]
+        i += 2
+      } else {
+        break
+      }
+    }
+    guard !globals.isEmpty, i < arguments.count, !arguments[i].hasPrefix("-") else { return arguments }
+    var rest = Array(arguments[i...])
+    // `imagetools inspect`: options belong to the inner verb.
+    let verbs = rest[0] == "imagetools" && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
+    rest.insert(contentsOf: globals, at: verbs)
+    return rest
+  }
+
+  private static let flags: Set<String> = [
+    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "interactive", "tty", "raw", "no-trunc", "digests",
+  ]
+
+  /// `--push=true` as `--push`; `--push=false` as nothing. What follows `run`'s image is its command's and is left alone, as all is behind `--`.
+  private static func plainFlags(_ arguments: [String]) throws -> [String] {
+    var out: [String] = []
+    var isRun = false
+    for (i, argument) in arguments.enumerated() {
+      if argument == "--" || (isRun && !argument.hasPrefix("-")) { return out + arguments[i...] }
+      if i == 0 { isRun = argument == "run" }
+      guard argument.hasPrefix("--"), let equals = argument.firstIndex(of: "="), flags.contains(String(argument[argument.index(argument.startIndex, offsetBy: 2)..<equals])) else {
+        out.append(argument)
+        continue
+      }
+      let name = String(argument[..<equals]), word = String(argument[argument.index(after: equals)...])
+      guard let isSet = TruthWord.parse(word) else { throw ValidationError("\(name) is on or off: \"\(word)\" is neither true nor false") }
+      out.removeAll { $0 == name }
+      if isSet { out.append(name) }
+    }
+    return out
+  }
+}
