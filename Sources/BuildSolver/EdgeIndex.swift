@@ -12,8 +12,10 @@ struct EdgeIndex {
   private var items: [String: Item] = [:]
   private var heldBy: [ObjectIdentifier: Set<String>] = [:]
   private var made = 0
+  private var sweepAbove = 256
 
   var isEmpty: Bool { items.isEmpty && heldBy.isEmpty }
+  var count: Int { items.count }
 
   /// The other edge that has the key; else remembers that `edge` has it. An edge that must execute only yields to one that
   /// must execute too.
@@ -38,6 +40,26 @@ struct EdgeIndex {
       items[id]?.edge = nil
       drop(ifUnused: id)
     }
+    sweep()
+  }
+
+  /// Keys can lead to each other in a circle (an op whose result has the content of its input), and nothing in a circle looks
+  /// unused by itself. So from time to time everything goes that leads to no edge; in all it costs no more than the items did.
+  private mutating func sweep() {
+    guard heldBy.isEmpty || items.count > sweepAbove else { return }
+    var needed: Set<String> = []
+    var rest = heldBy.values.flatMap { $0 }
+    while let id = rest.popLast() {
+      if needed.insert(id).inserted { rest += items[id]?.sources.keys.filter { !needed.contains($0) } ?? [] }
+    }
+    if needed.count < items.count {
+      items = items.filter { needed.contains($0.key) }.mapValues { item in
+        var item = item
+        item.links = item.links.mapValues { $0.intersection(needed) }.filter { !$0.value.isEmpty }
+        return item
+      }
+    }
+    sweepAbove = max(256, items.count * 2)
   }
 
   private mutating func makeID() -> String {
@@ -48,7 +70,7 @@ struct EdgeIndex {
   private mutating func drop(ifUnused id: String) {
     var rest = [id]
     while let id = rest.popLast() {
-      guard let item = items[id], item.edge == nil, item.links.isEmpty else { continue }
+      guard let item = items[id], item.edge == nil, item.links.values.allSatisfy({ $0 == [id] }) else { continue }
       items[id] = nil
       for (source, links) in item.sources {
         for link in links {

@@ -57,18 +57,19 @@ final class Flight<Value: Sendable>: Sendable {
   }
 
   private func leave(_ key: String, _ ticket: Int) {
-    let waiter = state.withLock { state -> CheckedContinuation<Value, any Error>? in
-      guard var call = state.calls[key] else { return nil }
+    let (waiter, task) = state.withLock { state -> (CheckedContinuation<Value, any Error>?, Task<Void, Never>?) in
+      guard var call = state.calls[key] else { return (nil, nil) }
       defer { state.calls[key] = call }
-      if let late = call.late.removeValue(forKey: ticket) { return late }
-      guard call.waiters[ticket] != nil, !call.cancelled else { return nil }
-      guard call.waiters.count == 1 else { return call.waiters.removeValue(forKey: ticket) }
+      if let late = call.late.removeValue(forKey: ticket) { return (late, nil) }
+      guard call.waiters[ticket] != nil, !call.cancelled else { return (nil, nil) }
+      guard call.waiters.count == 1 else { return (call.waiters.removeValue(forKey: ticket), nil) }
       // The last one stays until the work has really stopped.
       call.cancelled = true
-      call.task?.cancel()
-      return nil
+      return (nil, call.task)
     }
     waiter?.resume(throwing: CancellationError())
+    // Without the lock: the handlers of what is cancelled run at once.
+    task?.cancel()
   }
 
   private func land(_ key: String, _ outcome: Result<Value, any Error>) {

@@ -31,7 +31,8 @@ package final class MemoryCacheStorage: CacheKeyStorage {
     private mutating func drop(ifEmpty id: String) {
       var rest = [id]
       while let id = rest.popLast() {
-        guard let key = keys[id], key.results.isEmpty, key.links.isEmpty else { continue }
+        // A key may lead to itself: an op whose result has the content of its input.
+        guard let key = keys[id], key.results.isEmpty, key.links.values.allSatisfy({ $0 == [id] }) else { continue }
         keys[id] = nil
         for source in key.sources {
           for link in keys[source]?.links.keys ?? [:].keys {

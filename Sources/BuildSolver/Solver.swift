@@ -89,20 +89,21 @@ package final class Solver: Sendable {
 
   /// Changes the core, lets it run until it has nothing to do, and does what it wants done.
   private func change(_ body: (inout State) -> Void) {
-    var resumed: [@Sendable () -> Void] = []
+    var after: [@Sendable () -> Void] = []
     state.withLock { state in
       body(&state)
       repeat {
         state.core.drain()
         let effects = state.core.effects
         state.core.effects = []
-        for effect in effects { if let resume = perform(effect, &state) { resumed.append(resume) } }
+        for effect in effects { if let rest = perform(effect, &state) { after.append(rest) } }
       } while !state.core.effects.isEmpty
     }
-    for resume in resumed { resume() }
+    for rest in after { rest() }
   }
 
-  /// Tasks are started and cancelled under the lock, so that a cancellation never overtakes the start.
+  /// Tasks are started and looked up under the lock, so that a cancellation never overtakes the start. What runs code of others
+  /// comes back, to be done without the lock: a cancelled task's handlers run at once, and may well ask the solver something.
   private func perform(_ effect: Effect, _ state: inout State) -> (@Sendable () -> Void)? {
     switch effect {
     case .start(let id, let op, let work):
@@ -112,7 +113,8 @@ package final class Solver: Sendable {
         await self.completed(id, outcome)
       }
     case .cancel(let id):
-      state.tasks[id]?.cancel()
+      guard let task = state.tasks[id] else { return nil }
+      return { task.cancel() }
     case .ask(let edge, let op, let questions):
       spawn(&state) { solver in
         let answers = await solver.answer(questions, op)
@@ -248,11 +250,17 @@ package final class Solver: Sendable {
     }
   }
 
-  /// For tests: nothing is active, nothing under way.
-  var isEmpty: Bool {
+  /// For tests: what is active or under way; empty at the end.
+  var leftovers: [String] {
     state.withLock { state in
-      state.core.states.isEmpty && state.core.isIdle && state.core.index.isEmpty && state.tasks.isEmpty && state.builds.isEmpty
+      let left = [
+        ("vertices", state.core.states.count), ("requests", state.core.isIdle ? 0 : 1), ("merge index", state.core.index.isEmpty ? 0 : 1),
+        ("tasks", state.tasks.count), ("builds", state.builds.count), ("jobs", state.core.jobs.count),
+      ]
+      return left.filter { $0.1 > 0 }.map { "\($0.0): \($0.1)" }
     }
   }
+  var mergedCount: Int { state.withLock { $0.core.states.values.reduce(0) { $0 + $1.edges.values.count { $0.owner != nil } } } }
+  var mergeIndexCount: Int { state.withLock { $0.core.index.count } }
   var activeCount: Int { state.withLock { $0.core.states.count } }
 }
