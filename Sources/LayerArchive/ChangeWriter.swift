@@ -58,7 +58,7 @@ final class ChangeWriter {
     try includeParents(item.path)
     if entry.kind == .directory { written.insert(item.path) }
     try tar.begin(entry)
-    if entry.kind == .file, entry.size > 0 { try tar.writeContent(of: item.open().fd) }
+    if entry.kind == .file, entry.size > 0 { try tar.writeContent(of: item.open()) }
     for other in others {
       (entry.path, entry.kind, entry.linkTarget, entry.size) = (other, .hardLink, item.path, 0)
       try includeParents(other)

@@ -84,7 +84,7 @@ private final class ArchiveWalk {
     }
     entry.xattrs = try item.attributes(options.attributes)
     try tar.begin(entry, style: .compact)
-    if entry.kind == .file, entry.size > 0 { try tar.writeContent(of: item.open().fd) }
+    if entry.kind == .file, entry.size > 0 { try tar.writeContent(of: item.open()) }
   }
 }
 

@@ -52,12 +52,12 @@ package final class TarWriter {
   }
 
   /// The current entry's whole content, from a file at its beginning. A file that is shorter or longer than its entry says is an error (`changedWhileRead`).
-  func writeContent(of fd: Int32) throws {
+  func writeContent(of file: OpenFile) throws {
     while true {
       if filled == buffer.all.count { try flush() }
       // One byte more than expected is asked for: so a file that grew is seen.
       let room = min(Int64(buffer.all.count - filled), left + 1)
-      let n = SystemCalls.read(fd, buffer.base + filled, Int(room))
+      let n = SystemCalls.read(file.fd, buffer.base + filled, Int(room))
       if n < 0 { throw LayerArchiveError.system(Int32(-n), "read", path) }
       if n == 0 { break }
       guard Int64(n) <= left else { throw LayerArchiveError(.changedWhileRead, "the file grew while it was archived", path: path) }
