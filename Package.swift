@@ -82,6 +82,7 @@ let suites = [
   Suite("BuildExecutor"),
   Suite("BuildInterface"),
   Suite("BuildProgress", golden: true),
+  Suite("BuildSnapshots", external: [grdb]),
   Suite("BuildSolver", golden: true),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),

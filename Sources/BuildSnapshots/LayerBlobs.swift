@@ -88,7 +88,7 @@ private struct BlobWork: Sendable {
     defer { lock.release() }
     if let known = try await known(i) { return known }
     let sources = try await blobs(i)
-    if !sources.isEmpty, rows[i].snapshot(in: refs.form) == nil || sources.contains(where: { store.contains($0.descriptor.digest) }) {
+    if sources.contains(where: { store.contains($0.descriptor.digest) || providers[$0.descriptor.digest] != nil }) {
       return try await convert(i, sources.map(\.descriptor))
     }
     return try await compute(i)
@@ -164,6 +164,8 @@ private struct BlobWork: Sendable {
   private func remember(_ i: Int, _ result: LayerWriter.Result) async throws -> LayerBlob {
     let descriptor = result.descriptor()
     let id = rows[i].id
+    // A layer of another's image, whose blob is gone, made anew from its files: the same tree, but others know it by another name.
+    if let known = rows[i].diffID, known != result.diffID { return LayerBlob(descriptor: descriptor, diffID: result.diffID, provider: nil) }
     try await store.write { db in
       try db.execute(sql: "UPDATE ref SET diff_id = ? WHERE id = ?", arguments: [result.diffID.description, id])
       if db.changesCount == 0 { throw RefStore.notFound(id) }
@@ -197,7 +199,12 @@ extension RefStore {
       for (i, row) in try RefRow.chain(db, id).enumerated() {
         guard let diffID = row.diffID, i == 0 || chain != nil else { return }
         chain = ChainID.of(chain, diffID)
-        if row.chain == nil { try db.execute(sql: "UPDATE ref SET chain = ? WHERE id = ?", arguments: [chain?.description, row.id]) }
+        if row.chain == nil {
+          try db.execute(sql: "UPDATE ref SET chain = ? WHERE id = ?", arguments: [chain?.description, row.id])
+          for snapshot in [row.snapshot, row.flat].compactMap({ $0 }) {
+            try db.execute(sql: "UPDATE OR IGNORE snapshot SET chain = ? WHERE id = ? AND chain IS NULL", arguments: [chain?.description, snapshot.id])
+          }
+        }
         if let known = row.blobChain {
           blobs = known.description
         } else if let blob = try BlobRow.all(db, [row.id])[row.id]?.first {

@@ -178,7 +178,21 @@ package final class RefStore: Sendable {
       return (rows, try BlobRow.all(db, rows.map(\.id)))
     }
     guard let (rows, blobs) = found else { return nil }
-    let handle = ImmutableRef(self, id: id, providers: [:])
+    // The claim is the handle's from here on, or given back.
+    do {
+      if let providers = try await sources(rows, blobs, providers) { return ImmutableRef(self, id: id, providers: providers) }
+    } catch {
+      await unclaim(id)
+      throw error
+    }
+    await unclaim(id)
+    return nil
+  }
+
+  /// Who provides the blobs that are not here; nil when the chain cannot be had.
+  private func sources(
+    _ rows: [RefRow], _ blobs: [String: [BlobRow]], _ providers: @Sendable ([Digest]) -> [Digest: any LayerProvider]
+  ) async throws -> [Digest: any LayerProvider]? {
     let needed = Unpacking.missing(rows, form: form).map { rows[$0].id }
     let all = rows.flatMap { blobs[$0.id] ?? [] }.map(\.descriptor.digest)
     let absent = try await Blocking.run { all.filter { !self.store.contains($0) } }
@@ -187,11 +201,10 @@ package final class RefStore: Sendable {
     for id in needed {
       let layer = blobs[id] ?? []
       if !layer.contains(where: { !isAbsent.contains($0.descriptor.digest) || had[$0.descriptor.digest] != nil }) {
-        await handle.release()
         return nil
       }
     }
-    return handle.providing(had)
+    return had
   }
 
   package func exists(_ id: String) async throws -> Bool {
@@ -226,8 +239,14 @@ package final class RefStore: Sendable {
     handles.withLock { $0[id, default: 0] += 1 }
   }
 
-  /// For whoever has a handle already.
-  func claimAgain(_ id: String) { handles.withLock { $0[id, default: 0] += 1 } }
+  /// For whoever has a handle already; false when there is none any more.
+  func claimAgain(_ id: String) -> Bool {
+    handles.withLock { handles in
+      guard let count = handles[id] else { return false }
+      handles[id] = count + 1
+      return true
+    }
+  }
 
   /// Counts one handle less, and removes the ref with the last one unless others need it.
   func unclaim(_ id: String) async {

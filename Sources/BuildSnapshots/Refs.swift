@@ -29,8 +29,11 @@ package final class ImmutableRef: Sendable {
 
   /// A handle with more sources of layers.
   func providing(_ more: [Digest: any LayerProvider]) -> ImmutableRef {
-    refs.claimAgain(id)
-    return ImmutableRef(refs, id: id, providers: more.isEmpty ? providers : providers.merging(more) { $1 }, directories: ready.withLock { $0 })
+    let isClaimed = refs.claimAgain(id)
+    let made = ImmutableRef(refs, id: id, providers: more.isEmpty ? providers : providers.merging(more) { $1 }, directories: ready.withLock { $0 })
+    // Of a handle that was released comes one that was.
+    if !isClaimed { made.released.store(true, ordering: .releasing) }
+    return made
   }
 
   package func release() async {

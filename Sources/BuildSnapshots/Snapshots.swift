@@ -123,7 +123,12 @@ extension RefStore {
     }
     try removeBlocking(gone)
     let known = try store.readBlocking { Set(try Int64.fetchAll($0, sql: "SELECT id FROM snapshot").map(Self.name)) }
-    for name in names where !known.contains(name) { try Files.removeTree("\(store.root)/\(StoreLayout.snapshots)/\(name)") }
+    for name in names where !known.contains(name) {
+      let path = "\(store.root)/\(StoreLayout.snapshots)/\(name)"
+      // Another store may be trying overlay mounts in a directory of another kind of name.
+      if Int64(name, radix: 36) == nil, let status = try? Files.status(path), SnapshotClock.now - status.mtime < Self.quiet { continue }
+      try Files.removeTree(path)
+    }
     // By now the system has written it anyhow: this costs nothing and outlives a power failure from here on.
     try flushBlocking(olderThan: SnapshotClock.now - Self.quiet)
   }

@@ -239,6 +239,10 @@ extension RefStore {
     for blob in blobs where store.contains(blob.digest) { return blob }
     for blob in blobs {
       guard let provider = providers[blob.digest] else { continue }
+      // Chains that share a layer do not ask for it twice.
+      let lock = try await store.locks.lock("fetch:\(blob.digest)")
+      defer { lock.release() }
+      if store.contains(blob.digest) { return blob }
       try await provider.fetch(blob, into: store)
       guard store.contains(blob.digest) else {
         throw SnapshotError(.missingContent, "the layer \(blob.digest) is still not in the store after it was fetched", ref: ref, digest: blob.digest)
