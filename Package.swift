@@ -89,7 +89,7 @@ let suites = [
   Suite("HostOS"),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments]),
-  Suite("OCIModel"),
+  Suite("OCIModel", golden: true),
   Suite("OCIRegistry", external: [nioCore, nioPosix, nioHTTP1], support: true),
   Suite("PathPatterns"),
 ]

@@ -49,7 +49,7 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
 
   static let knownOperatingSystems: Set<String> = [
     "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd", "openbsd",
-    "plan9", "solaris", "wasip1", "windows", "zos",
+    "plan9", "solaris", "windows", "zos",
   ]
   static let knownArchitectures: Set<String> = [
     "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64", "mips64le", "mips64p32",
@@ -64,15 +64,18 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
     var parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
     var osVersion = "", osFeatures: [String] = []
     if let first = parts.first, let open = first.firstIndex(of: "("), first.hasSuffix(")") {
-      let inside = first[first.index(after: open)..<first.index(before: first.endIndex)]
-      let options = inside.split(separator: "+", omittingEmptySubsequences: false).map { Platform.percentDecoded(String($0)) }
-      osVersion = options[0]
-      osFeatures = Array(options.dropFirst())
+      let options = first[first.index(after: open)..<first.index(before: first.endIndex)].split(separator: "+", omittingEmptySubsequences: false).map(String.init)
+      guard parts[0].utf8.count > 2, let version = options.first.flatMap(Platform.option) else { throw bad("the version in parentheses is malformed") }
+      osVersion = version
+      for text in options.dropFirst() {
+        guard !text.isEmpty, let feature = Platform.option(text) else { throw bad("a feature in parentheses is empty or malformed") }
+        osFeatures.append(feature)
+      }
       parts[0] = String(first[..<open])
     }
-    for part in parts {
-      guard !part.isEmpty, part.utf8.allSatisfy({ c in (0x30...0x39).contains(c) || (0x41...0x5a).contains(c) || (0x61...0x7a).contains(c) || c == 0x5f || c == 0x2d || c == 0x2e })
-      else { throw bad("expected os/architecture or os/architecture/variant, as linux/arm/v7") }
+    for (i, part) in parts.enumerated() {
+      // The operating system's name has no dot, the others may.
+      guard !part.isEmpty, part.utf8.allSatisfy({ Platform.isNameCharacter($0) && (i > 0 || $0 != 0x2e) }) else { throw bad("expected os/architecture or os/architecture/variant, as linux/arm/v7") }
     }
     switch parts.count {
     case 1:
@@ -84,7 +87,7 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
       }
       var (architecture, variant) = Platform.normalizedArchitecture(parts[0], "")
       if architecture == "arm", variant == "v7" { variant = "" }
-      guard Platform.knownArchitectures.contains(architecture) else { throw bad("unknown operating system or architecture") }
+      guard Platform.knownArchitectures.contains(architecture), !text.contains("(") else { throw bad("unknown operating system or architecture") }
       self.init(os: host.os, architecture: architecture, variant: variant)
     case 2:
       var (architecture, variant) = Platform.normalizedArchitecture(parts[1], "")
@@ -98,15 +101,24 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  private static func percentDecoded(_ s: String) -> String {
-    var out = [UInt8](), bytes = Array(s.utf8)[...]
+  private static func isNameCharacter(_ c: UInt8) -> Bool {
+    (0x30...0x39).contains(c) || (0x41...0x5a).contains(c) || (0x61...0x7a).contains(c) || c == 0x5f || c == 0x2d || c == 0x2e
+  }
+
+  /// A version or feature as written in parentheses, its percent escapes resolved; nil when it is malformed.
+  private static func option(_ text: String) -> String? {
+    guard text.utf8.allSatisfy({ isNameCharacter($0) || $0 == 0x25 }) else { return nil }
+    var out = [UInt8](), bytes = Array(text.utf8)[...]
     while let c = bytes.popFirst() {
-      if c == 0x25, bytes.count >= 2, let v = UInt8(String(decoding: bytes.prefix(2), as: UTF8.self), radix: 16) {
+      if c == 0x25 {
+        let digits = bytes.prefix(2)
+        guard digits.count == 2, digits.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x66) }), let v = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+        else { return nil }
         out.append(v)
         bytes = bytes.dropFirst(2)
       } else { out.append(c) }
     }
-    return String(decoding: out, as: UTF8.self)
+    return String(validating: out, as: UTF8.self)
   }
 
   static func normalizedOS(_ os: String) -> String {
@@ -132,10 +144,31 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// Canonical names and variants: aliases resolved, default variants dropped (`arm` gets its `v7`).
+  /// Canonical names and variants: aliases resolved, default variants dropped (`arm` gets its `v7`), features sorted, each once.
   public var normalized: Platform {
     let (architecture, variant) = Platform.normalizedArchitecture(architecture, variant)
-    return Platform(os: Platform.normalizedOS(os), architecture: architecture, variant: variant, osVersion: osVersion, osFeatures: osFeatures)
+    return Platform(os: Platform.normalizedOS(os), architecture: architecture, variant: variant, osVersion: osVersion, osFeatures: Platform.sorted(osFeatures))
+  }
+
+  private static func sorted(_ features: [String]) -> [String] {
+    var out: [String] = []
+    for feature in features.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where out.last != feature { out.append(feature) }
+    return out
+  }
+
+  private static func escaped(_ text: String) -> String {
+    var out = ""
+    for c in text {
+      switch c {
+      case "%": out += "%25"
+      case "+": out += "%2B"
+      case "(": out += "%28"
+      case ")": out += "%29"
+      case "/": out += "%2F"
+      default: out.append(c)
+      }
+    }
+    return out
   }
 
   /// `os/architecture[/variant]`, without version and features: what people type and BuildKit uses as a platform's id.
@@ -146,7 +179,8 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
   /// As `description`, with `os(version+features)`.
   public var fullDescription: String {
     guard !osVersion.isEmpty || !osFeatures.isEmpty, !os.isEmpty else { return description }
-    let options = ([osVersion] + osFeatures).joined(separator: "+")
+    let options = ([osVersion] + Platform.sorted(osFeatures).filter { !$0.isEmpty }).map(Platform.escaped).joined(separator: "+")
+    guard !options.isEmpty else { return description }
     return ["\(os)(\(options))", architecture, variant].filter { !$0.isEmpty }.joined(separator: "/")
   }
 
