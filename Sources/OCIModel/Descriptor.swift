@@ -38,13 +38,14 @@ public struct Descriptor: Hashable, Sendable {
   /// Throws `OCIError.invalidDocument` unless media type, digest and a size of 0 or more are there.
   public init(json: JSONValue) throws(OCIError) {
     guard let object = json.objectValue else { throw OCIError(.invalidDocument, "descriptor is not an object") }
+    try object.checkSpelling(Descriptor.known, "descriptor")
     guard let type = object["mediaType"]?.stringValue else { throw OCIError(.invalidDocument, "descriptor has no mediaType") }
     guard let digest = object["digest"]?.stringValue else { throw OCIError(.invalidDocument, "descriptor has no digest") }
     guard let size = object["size"]?.intValue, size >= 0 else { throw OCIError(.invalidDocument, "descriptor of \(digest.prefix(80)) has no valid size") }
     self.init(
-      mediaType: MediaType(type), digest: try Digest(parsing: digest), size: size, urls: object["urls"]?.arrayValue?.compactMap(\.stringValue) ?? [],
+      mediaType: MediaType(type), digest: try Digest(parsing: digest), size: size, urls: try object.texts("urls", "descriptor") ?? [],
       annotations: try Descriptor.stringMap(object["annotations"], "annotations"), platform: nil,
-      artifactType: object["artifactType"]?.stringValue ?? "", data: object["data"]?.stringValue,
+      artifactType: try object.text("artifactType", "descriptor") ?? "", data: try object.text("data", "descriptor"),
       unknown: JSONObject(object.members.filter { !Descriptor.known.contains($0.key) }.map { ($0.key, $0.value) }))
     if let platform = object["platform"], !platform.isNull { self.platform = try Platform(json: platform) }
   }
@@ -68,7 +69,7 @@ public struct Descriptor: Hashable, Sendable {
     if let data { object["data"] = .string(data) }
     if let platform { object["platform"] = platform.json }
     if !artifactType.isEmpty { object["artifactType"] = .string(artifactType) }
-    for (key, value) in unknown.members { object[key] = value }
+    object.merge(unknown)
     return .object(object)
   }
 }

@@ -78,29 +78,34 @@ public struct ImageConfig: Hashable, Sendable {
     guard bytes.count <= DocumentLimits.config else { throw OCIError(.tooLarge, "image config of \(bytes.count) bytes is larger than the limit of \(DocumentLimits.config)") }
     guard let object = try JSONValue(parsing: bytes).objectValue else { throw OCIError(.invalidDocument, "image config is not a JSON object") }
     created = try ImageConfig.time(object["created"])
-    author = object["author"]?.stringValue ?? ""
+    author = try object.text("author", "image config") ?? ""
     platform = try Platform(json: .object(object))
     config = try RunConfig(json: object["config"])
     diffIDs = []
     if let rootfs = object["rootfs"], !rootfs.isNull {
-      for id in rootfs["diff_ids"]?.arrayValue ?? [] {
+      guard let rootfs = rootfs.objectValue else { throw OCIError(.invalidDocument, "image config: rootfs is not an object") }
+      for id in try rootfs.list("diff_ids", "image config") ?? [] {
         guard let text = id.stringValue else { throw OCIError(.invalidDocument, "image config: a diff_id is not a string") }
         diffIDs.append(try Digest(parsing: text))
       }
     }
     history = []
-    for item in object["history"]?.arrayValue ?? [] {
+    for item in try object.list("history", "image config") ?? [] {
+      guard let item = item.objectValue else { throw OCIError(.invalidDocument, "image config: an entry of history is not an object") }
+      let what = "image config: history"
       history.append(
         History(
-          created: try ImageConfig.time(item["created"]), createdBy: item["created_by"]?.stringValue ?? "", author: item["author"]?.stringValue ?? "",
-          comment: item["comment"]?.stringValue ?? "", emptyLayer: item["empty_layer"]?.boolValue ?? false))
+          created: try ImageConfig.time(item["created"]), createdBy: try item.text("created_by", what) ?? "", author: try item.text("author", what) ?? "",
+          comment: try item.text("comment", what) ?? "", emptyLayer: try item.flag("empty_layer", what)))
     }
     unknown = ImageDocument.unknown(
       object, known: ["created", "author", "architecture", "os", "os.version", "os.features", "variant", "config", "rootfs", "history"])
   }
 
   static func time(_ json: JSONValue?) throws(OCIError) -> Timestamp? {
-    guard let text = json?.stringValue, !text.isEmpty else { return nil }
+    guard let json, !json.isNull else { return nil }
+    guard let text = json.stringValue else { throw OCIError(.invalidDocument, "image config: a time is not a string") }
+    guard !text.isEmpty else { return nil }
     return try Timestamp(rfc3339: text)
   }
 
@@ -113,7 +118,7 @@ public struct ImageConfig: Hashable, Sendable {
     object["rootfs"] = .object(JSONObject([("type", "layers"), ("diff_ids", diffIDs.isEmpty ? .null : .array(diffIDs.map { .string($0.description) }))]))
     if !history.isEmpty { object["history"] = .array(history.map(\.json)) }
     object["config"] = config.json
-    for (key, value) in unknown.members { object[key] = value }
+    object.merge(unknown)
     return .object(object)
   }
 }
@@ -136,24 +141,36 @@ extension ImageConfig.RunConfig {
     self.init()
     guard let json, !json.isNull else { return }
     guard let object = json.objectValue else { throw OCIError(.invalidDocument, "image config: config is not an object") }
-    func strings(_ key: String) -> [String]? { object[key]?.arrayValue?.compactMap(\.stringValue) }
-    user = object["User"]?.stringValue ?? ""
-    exposedPorts = Set(object["ExposedPorts"]?.objectValue?.keys ?? [])
-    env = strings("Env") ?? []
-    entrypoint = strings("Entrypoint")
-    cmd = strings("Cmd")
-    volumes = Set(object["Volumes"]?.objectValue?.keys ?? [])
-    workingDir = object["WorkingDir"]?.stringValue ?? ""
-    labels = try Descriptor.stringMap(object["Labels"], "image config: Labels")
-    stopSignal = object["StopSignal"]?.stringValue ?? ""
-    argsEscaped = object["ArgsEscaped"]?.boolValue ?? false
-    if let h = object["Healthcheck"], !h.isNull {
-      healthcheck = ImageConfig.Healthcheck(
-        test: h["Test"]?.arrayValue?.compactMap(\.stringValue) ?? [], interval: h["Interval"]?.intValue ?? 0, timeout: h["Timeout"]?.intValue ?? 0,
-        startPeriod: h["StartPeriod"]?.intValue ?? 0, startInterval: h["StartInterval"]?.intValue ?? 0, retries: h["Retries"]?.intValue ?? 0)
+    let what = "image config: config"
+    func names(_ key: String) throws(OCIError) -> Set<String> {
+      guard let json = object[key], !json.isNull else { return [] }
+      guard let members = json.objectValue else { throw OCIError(.invalidDocument, "\(what): \(key) is not an object") }
+      return Set(members.keys)
     }
-    onBuild = strings("OnBuild") ?? []
-    shell = strings("Shell") ?? []
+    user = try object.text("User", what) ?? ""
+    exposedPorts = try names("ExposedPorts")
+    env = try object.texts("Env", what) ?? []
+    // Docker writes null where there is none.
+    entrypoint = try object.texts("Entrypoint", what)
+    cmd = try object.texts("Cmd", what)
+    volumes = try names("Volumes")
+    workingDir = try object.text("WorkingDir", what) ?? ""
+    labels = try Descriptor.stringMap(object["Labels"], "image config: Labels")
+    stopSignal = try object.text("StopSignal", what) ?? ""
+    argsEscaped = try object.flag("ArgsEscaped", what)
+    if let json = object["Healthcheck"], !json.isNull {
+      guard let h = json.objectValue else { throw OCIError(.invalidDocument, "\(what): Healthcheck is not an object") }
+      func number(_ key: String) throws(OCIError) -> Int64 {
+        guard let json = h[key], !json.isNull else { return 0 }
+        guard let number = json.intValue else { throw OCIError(.invalidDocument, "\(what): Healthcheck: \(key) is not a whole number") }
+        return number
+      }
+      healthcheck = ImageConfig.Healthcheck(
+        test: try h.texts("Test", what) ?? [], interval: try number("Interval"), timeout: try number("Timeout"), startPeriod: try number("StartPeriod"),
+        startInterval: try number("StartInterval"), retries: try number("Retries"))
+    }
+    onBuild = try object.texts("OnBuild", what) ?? []
+    shell = try object.texts("Shell", what) ?? []
     unknown = ImageDocument.unknown(
       object,
       known: [
@@ -180,7 +197,7 @@ extension ImageConfig.RunConfig {
     if let healthcheck { object["Healthcheck"] = healthcheck.json }
     if !onBuild.isEmpty { object["OnBuild"] = strings(onBuild) }
     if !shell.isEmpty { object["Shell"] = strings(shell) }
-    for (key, value) in unknown.members { object[key] = value }
+    object.merge(unknown)
     return .object(object)
   }
 }

@@ -4,6 +4,8 @@ public enum DocumentLimits {
   public static let manifest = 4 << 20
   /// Image configs: 8 MiB, containerd's limit for a config that it reads whole.
   public static let config = 8 << 20
+  /// Entries of one manifest or index. No image has so many layers, no index so many platforms; each may cost requests.
+  public static let descriptors = 4096
 }
 
 /// What the bytes under a manifest digest turned out to be.
@@ -22,7 +24,8 @@ public enum ImageDocument: Sendable {
     guard let object = json.objectValue else { throw OCIError(.invalidDocument, "manifest is not a JSON object") }
     guard let schema = object["schemaVersion"]?.intValue else { throw OCIError(.invalidDocument, "manifest has no schemaVersion") }
     guard schema == 2 else { throw OCIError(.unsupported, "manifest has schema version \(schema); only version 2 is supported: push the image again with a current tool") }
-    let own = object["mediaType"]?.stringValue.map { MediaType($0) }
+    try object.checkSpelling(["schemaVersion", "mediaType", "manifests", "config", "layers", "annotations", "artifactType", "subject"], "manifest")
+    let own = try object.text("mediaType", "manifest").map { MediaType($0) }
     if let own, own != mediaType {
       throw OCIError(.invalidDocument, "the document says it is \(own), but it was served as \(mediaType)")
     }
@@ -43,6 +46,7 @@ public enum ImageDocument: Sendable {
   static func descriptors(_ json: JSONValue?, _ what: String) throws(OCIError) -> [Descriptor] {
     guard let json, !json.isNull else { return [] }
     guard let array = json.arrayValue else { throw OCIError(.invalidDocument, "\(what) is not an array") }
+    guard array.count <= DocumentLimits.descriptors else { throw OCIError(.tooLarge, "\(what): \(array.count) entries are more than the limit of \(DocumentLimits.descriptors)") }
     var out: [Descriptor] = []
     for element in array { out.append(try Descriptor(json: element)) }
     return out
@@ -74,7 +78,7 @@ public struct ImageIndex: Hashable, Sendable {
     self.mediaType = mediaType
     manifests = try ImageDocument.descriptors(object["manifests"], "manifests")
     annotations = try Descriptor.stringMap(object["annotations"], "annotations")
-    artifactType = object["artifactType"]?.stringValue ?? ""
+    artifactType = try object.text("artifactType", "manifest") ?? ""
     if let s = object["subject"], !s.isNull { subject = try Descriptor(json: s) } else { subject = nil }
     unknown = ImageDocument.unknown(object, known: ["schemaVersion", "mediaType", "manifests", "annotations", "artifactType", "subject"])
   }
@@ -86,7 +90,7 @@ public struct ImageIndex: Hashable, Sendable {
     object["manifests"] = .array(manifests.map(\.json))
     if let subject { object["subject"] = subject.json }
     if !annotations.isEmpty { object["annotations"] = .object(JSONObject(sorted: annotations)) }
-    for (key, value) in unknown.members { object[key] = value }
+    object.merge(unknown)
     return .object(object)
   }
   /// The document as BuildKit writes it: indented by two spaces.
@@ -121,7 +125,7 @@ public struct ImageManifest: Hashable, Sendable {
     config = try Descriptor(json: c)
     layers = try ImageDocument.descriptors(object["layers"], "layers")
     annotations = try Descriptor.stringMap(object["annotations"], "annotations")
-    artifactType = object["artifactType"]?.stringValue ?? ""
+    artifactType = try object.text("artifactType", "manifest") ?? ""
     if let s = object["subject"], !s.isNull { subject = try Descriptor(json: s) } else { subject = nil }
     unknown = ImageDocument.unknown(object, known: ["schemaVersion", "mediaType", "config", "layers", "annotations", "artifactType", "subject"])
   }
@@ -133,7 +137,7 @@ public struct ImageManifest: Hashable, Sendable {
     object["layers"] = .array(layers.map(\.json))
     if let subject { object["subject"] = subject.json }
     if !annotations.isEmpty { object["annotations"] = .object(JSONObject(sorted: annotations)) }
-    for (key, value) in unknown.members { object[key] = value }
+    object.merge(unknown)
     return .object(object)
   }
   public var encoded: [UInt8] { json.encoded(.indented("  ")) }

@@ -38,7 +38,26 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, Ex
 public struct JSONObject: Hashable, Sendable {
   public private(set) var members: [(key: String, value: JSONValue)] = []
   public init() {}
-  public init(_ members: [(String, JSONValue)]) { for (key, value) in members { self[key] = value } }
+  /// A repeated name's last value counts, at the first's place.
+  public init(_ members: [(String, JSONValue)]) { merge(members) }
+
+  /// Sets many members at a cost that grows with their number, not with its square: strangers' documents may have hundreds of thousands.
+  mutating func merge(_ added: [(String, JSONValue)]) {
+    guard members.count + added.count > 32 else {
+      for (key, value) in added { self[key] = value }
+      return
+    }
+    var places = Dictionary(uniqueKeysWithValues: members.enumerated().map { ($0.element.key, $0.offset) })
+    for (key, value) in added {
+      if let place = places[key] {
+        members[place].value = value
+      } else {
+        places[key] = members.count
+        members.append((key, value))
+      }
+    }
+  }
+  mutating func merge(_ other: JSONObject) { if !other.isEmpty { merge(other.members.map { ($0.key, $0.value) }) } }
   /// Members sorted by name, as Go writes a map.
   public init(sorted map: [String: String]) {
     members = map.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map { ($0.key, .string($0.value)) }

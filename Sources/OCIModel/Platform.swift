@@ -187,8 +187,8 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
   public init(json: JSONValue) throws(OCIError) {
     guard let object = json.objectValue else { throw OCIError(.invalidDocument, "platform is not an object") }
     self.init(
-      os: object["os"]?.stringValue ?? "", architecture: object["architecture"]?.stringValue ?? "", variant: object["variant"]?.stringValue ?? "",
-      osVersion: object["os.version"]?.stringValue ?? "", osFeatures: object["os.features"]?.arrayValue?.compactMap(\.stringValue) ?? [])
+      os: try object.text("os", "platform") ?? "", architecture: try object.text("architecture", "platform") ?? "", variant: try object.text("variant", "platform") ?? "",
+      osVersion: try object.text("os.version", "platform") ?? "", osFeatures: try object.texts("os.features", "platform") ?? [])
   }
   /// In the member order of image-spec's Go type: architecture, os, os.version, os.features, variant.
   public var json: JSONValue {
