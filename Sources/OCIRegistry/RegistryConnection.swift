@@ -70,6 +70,7 @@ final class RegistryConnection: Sendable {
     let (endpoint, challenges) = try await hosts.endpoint(for: domain)
     let url = try self.url(call, endpoint)
     let authorizes = url.origin == endpoint.base.origin
+    if !authorizes { try checkPlainHTTP(url, call, endpoint) }
     if authorizes, !challenges.isEmpty, try await authorizer.header(for: call.scopes, call.operation) == nil {
       _ = try await authorizer.challenged(challenges, sent: nil, for: call.scopes)
     }
@@ -126,19 +127,24 @@ final class RegistryConnection: Sendable {
       if let body = call.body, method == call.method { request.body = body }
       let isOwn = url.origin == endpoint.base.origin
       if isOwn, let authorization { request.headers.replaceOrAdd(name: "Authorization", value: authorization) }
-      let response = try await transport.send(request, tls: isOwn ? endpoint.tls : try await hosts.settings(for: url).0)
+      let response = try await transport.send(request, tls: isOwn ? endpoint.tls : try await hosts.settings(for: url))
       guard [301, 302, 303, 307, 308].contains(response.status), !call.accepts(response.status), let location = response.headers.first(name: "Location") else { return response }
       let isRead = method == .GET || method == .HEAD
       guard isRead || response.status == 307 || response.status == 308 else { return response }
       await response.drain()
       guard let next = url.resolving(location) else { throw error(.invalidResponse, call, "it redirects to something that is not an address", url) }
-      if next.scheme == .http, url.scheme == .https, !endpoint.allowsPlainHTTP {
-        throw error(.invalidResponse, call, "it redirects from https to plain http at \(next.authority), which only an insecure registry may", url)
-      }
+      try checkPlainHTTP(next, call, endpoint)
       if response.status == 303, method != .HEAD { method = .GET }
       url = next
     }
     throw error(.invalidResponse, call, "it redirects more than \(RegistryConnection.maximumRedirects) times", start)
+  }
+
+  private func checkPlainHTTP(_ url: RegistryURL, _ call: Call, _ endpoint: RegistryEndpoint) throws {
+    guard url.scheme == .http, url.origin != endpoint.base.origin, !hosts.allowsPlainHTTP(to: url, from: endpoint) else { return }
+    var refused = error(.invalidResponse, call, "it sends us to \(url.authority) without TLS", endpoint.base)
+    refused.advice = "If that host is trusted and the way to it too, use --insecure-registry \(url.authority)."
+    throw refused
   }
 
   /// Waits before the next try, or throws what ends the operation.
@@ -210,10 +216,10 @@ final class RegistryConnection: Sendable {
   private static func askTokenServer(
     _ request: RegistryRequest, _ domain: String, _ configuration: RegistryConfiguration, _ transport: RegistryTransport, _ hosts: RegistryHosts, _ clock: RegistryClock
   ) async throws -> (status: Int, headers: HTTPHeaders, body: [UInt8]) {
-    let (tls, plainThere) = try await hosts.settings(for: request.url)
+    let tls = try await hosts.settings(for: request.url)
     if request.url.scheme == .http {
       let (endpoint, _) = try await hosts.endpoint(for: domain)
-      guard plainThere || endpoint.allowsPlainHTTP else {
+      guard hosts.allowsPlainHTTP(to: request.url, from: endpoint) else {
         throw RegistryError(.invalidResponse, "\(domain) names a token server without TLS (\(request.url.withoutQuery)); credentials are not sent there", host: domain)
       }
     }

@@ -32,7 +32,7 @@ package struct RegistryEndpoint: Sendable {
   /// Path `/`.
   package var base: RegistryURL
   package var tls: TLSConfiguration?
-  /// Whether plain HTTP may be used around it: for its token server and for redirects.
+  /// Whether plain HTTP may be used around it, for its token server and for redirects, because the user named it insecure.
   package var allowsPlainHTTP: Bool
 }
 
@@ -78,7 +78,7 @@ final class RegistryHosts: Sendable {
     let own = try await hostCertificates(address)
     let candidates = RegistryCandidate.list(for: address, isInsecure: isInsecure(domain) || isInsecure(address), hasCertificates: !own.isEmpty)
     guard !candidates.isEmpty else { throw RegistryError(.network, "\"\(domain)\" is not a registry's address", host: domain) }
-    let allowsPlain = candidates.contains { $0.scheme == .http }
+    let allowsPlain = isInsecure(domain) || isInsecure(address)
     var failures: [(RegistryCandidate, any Error)] = []
     for (i, candidate) in candidates.enumerated() {
       guard let base = RegistryURL(scheme: candidate.scheme, authority: address) else { continue }
@@ -132,14 +132,16 @@ final class RegistryHosts: Sendable {
       advice: refused ? "Is the registry running, and is its port right?" : "")
   }
 
-  /// The TLS settings for an address met in a redirect or as a token server, and whether plain HTTP is allowed there.
-  func settings(for url: RegistryURL) async throws -> (TLSConfiguration?, allowsPlainHTTP: Bool) {
-    let insecure = isInsecure(url.authority)
-    let plain = insecure || LoopbackHosts.contains(url.host)
-    guard url.scheme == .https else { return (nil, plain) }
+  /// Whether a registry may send us to `url` if that means plain HTTP: only where it or its goal was named insecure, or from this machine to this machine.
+  func allowsPlainHTTP(to url: RegistryURL, from endpoint: RegistryEndpoint) -> Bool {
+    endpoint.allowsPlainHTTP || isInsecure(url.authority) || (LoopbackHosts.contains(endpoint.base.host) && LoopbackHosts.contains(url.host))
+  }
+
+  /// The TLS settings for an address met in a redirect or as a token server.
+  func settings(for url: RegistryURL) async throws -> TLSConfiguration? {
+    guard url.scheme == .https else { return nil }
     let own = try await hostCertificates(url.authority)
-    let tls = try own.configuration(verifies: !(insecure || (LoopbackHosts.contains(url.host) && own.isEmpty)), environment: configuration.environment)
-    return (tls, plain)
+    return try own.configuration(verifies: !(isInsecure(url.authority) || (LoopbackHosts.contains(url.host) && own.isEmpty)), environment: configuration.environment)
   }
 
   private func hostCertificates(_ authority: String) async throws -> HostCertificates {

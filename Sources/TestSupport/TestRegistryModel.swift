@@ -9,6 +9,8 @@ package struct TestRegistryOptions: Sendable {
     case bearer(user: String?, password: String, lifetime: Int?, identityToken: String? = nil)
   }
   package var authentication = Authentication.none
+  /// The token server that challenges name; nil for this registry's own.
+  package var tokenRealm: String?
   package var supportsMount = true
   /// Every exchange waits this long.
   package var latencyMilliseconds: Int64 = 0

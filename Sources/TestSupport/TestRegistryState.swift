@@ -75,7 +75,7 @@ struct TestRegistryState: Sendable {
     case .bearer:
       if sent.hasPrefix("Bearer "), let token = tokens[String(sent.dropFirst(7))], token.expires > now, scopes.allSatisfy({ TestRegistryState.covers(token.scopes, $0) }) { return nil }
       let scope = scopes.map { $0.hasSuffix(":push") ? $0.dropLast(4) + "pull,push" : $0[...] }.joined(separator: " ")
-      var challenge = "Bearer realm=\"http://\(host)/token\",service=\"test-registry\""
+      var challenge = "Bearer realm=\"\(options.tokenRealm ?? "http://\(host)/token")\",service=\"test-registry\""
       if !scope.isEmpty { challenge += ",scope=\"\(scope)\"" }
       if sent.hasPrefix("Bearer ") { challenge += ",error=\"\(tokens[String(sent.dropFirst(7))] == nil ? "invalid_token" : "insufficient_scope")\"" }
       return .error(401, "UNAUTHORIZED", "authentication required", detail: [["Type": "repository"]], headers: [("WWW-Authenticate", challenge)])

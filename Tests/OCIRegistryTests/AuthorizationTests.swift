@@ -142,6 +142,25 @@ import Testing
     }
   }
 
+  @Test func plainHTTPLeavesThisMachineOnlyWhenNamed() async throws {
+    var options = options(.bearer(user: "u", password: "p", lifetime: 60))
+    options.tokenRealm = "http://tokens.example/token"
+    try await withRegistry(options, credentials: Same(credential: .password(user: "u", password: "p"))) { registry, client in
+      let error = await #expect(throws: RegistryError.self) { try await client.resolve(registry.reference("app:1")) }
+      #expect(error?.description.contains("token server without TLS") == true, "\(error?.description ?? "")")
+    }
+    var elsewhere = TestRegistryOptions()
+    elsewhere.redirectBlobsTo = "storage.example:1"
+    for insecure in [false, true] {
+      try await withRegistry(elsewhere, configure: { if insecure { $0.insecureHosts = ["storage.example:1"] } }) { registry, client in
+        registry.addBlob([1, 2], to: "app")
+        let error = await #expect(throws: RegistryError.self) { try await client.fetchBlob(Descriptor(mediaType: .ociLayer, of: [1, 2]), from: registry.reference("app"), into: MemorySink()) }
+        // Named, it is tried, and is not there.
+        #expect(error?.code == (insecure ? .network : .invalidResponse) && error?.description.contains("--insecure-registry storage.example:1") == !insecure, "\(error?.description ?? "")")
+      }
+    }
+  }
+
   @Test func redirectLoopsEnd() async throws {
     try await withRegistry { registry, client in
       let bytes = Array("x".utf8)
