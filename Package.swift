@@ -89,7 +89,7 @@ let suites = [
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),
   Suite("LLB", external: [protobuf], golden: true),
-  Suite("ManifoldCommands", external: [arguments]),
+  Suite("ManifoldCommands", external: [arguments], golden: true),
   Suite("OCIModel", golden: true),
   Suite("OCIRegistry", external: [nioCore, nioPosix, nioHTTP1], support: true),
   Suite("PathPatterns"),

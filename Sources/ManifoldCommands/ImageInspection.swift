@@ -79,8 +79,10 @@ struct ImageInspection {
   private var json: JSONValue {
     let own = manifest.descriptor
     guard let index else { return .object(JSONObject([("mediaType", .string(own.mediaType.rawValue)), ("digest", .string(own.digest.description)), ("size", .int(own.size))])) }
-    var object = JSONObject([("schemaVersion", 2)])
-    object["mediaType"] = .string(own.mediaType.rawValue)
+    // The document's own words, which need not say their media type.
+    let document = try? JSONValue(parsing: manifest.bytes)
+    var object = JSONObject([("schemaVersion", document?["schemaVersion"] ?? 0)])
+    if let type = document?["mediaType"]?.stringValue, !type.isEmpty { object["mediaType"] = .string(type) }
     object["digest"] = .string(own.digest.description)
     object["size"] = .int(own.size)
     object["manifests"] = .array(

@@ -19,8 +19,8 @@ package struct Manifold: AsyncParsableCommand {
     discussion: """
       Examples:
         manifold build -t hello . && manifold run hello
-        manifold build --platform linux/amd64,linux/arm64,linux/arm/v7 -t registry/me/hello --push .
-        manifold imagetools inspect registry/me/hello
+        manifold build --platform linux/amd64,linux/arm64 -t reg/me/hello --push .
+        manifold imagetools inspect reg/me/hello
 
       --root, --debug and --insecure-registry may stand before the command or behind it.
 
@@ -35,7 +35,9 @@ package struct Manifold: AsyncParsableCommand {
   package static func main(_ arguments: [String], _ composition: Composition) async -> Int32 {
     Signals.ignoreBrokenPipe()
     do {
-      var command = try parseAsRoot(CommandLineForms.normalised(arguments))
+      let words = try CommandLineForms.normalised(arguments)
+      try refuseUnknownVerb(words)
+      var command = try parseAsRoot(words)
       return try await Composition.$current.withValue(composition) {
         if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }
         return 0
@@ -43,6 +45,21 @@ package struct Manifold: AsyncParsableCommand {
     } catch {
       return report(error)
     }
+  }
+
+  /// Commands of docker, buildx and buildctl that come later; each is refused by its name.
+  private static let verbsToCome: Set<String> = [
+    "bake", "builder", "context", "create", "daemon", "dap", "debug", "dial-stdio", "diff", "du", "export", "history", "image", "import", "inspect", "install", "load", "login", "logout", "ls",
+    "manifest", "policy", "prune", "ps", "pull", "push", "rm", "rmi", "save", "stop", "system", "tag", "uninstall", "use", "verify",
+  ]
+
+  static func refuseUnknownVerb(_ words: [String]) throws {
+    guard let verb = words.first, !verb.hasPrefix("-") else { return }
+    let known = configuration.subcommands.compactMap { $0.configuration.commandName }
+    if known.contains(verb) || verb == "help" { return }
+    if verbsToCome.contains(verb) { throw BuildError.notYet("manifold \(verb)", suggestion: "Commands are \(known.joined(separator: ", ")).") }
+    let meant = Spelling.nearest(to: verb, among: known).map { "Did you mean \($0)? " } ?? ""
+    throw BuildError.usage("there is no command \"\(verb)\"", suggestion: "\(meant)Commands are \(known.joined(separator: ", ")); manifold --help says more.")
   }
 
   private static func report(_ error: any Error) -> Int32 {

@@ -23,7 +23,7 @@ struct RunCommand: AsyncParsableCommand {
   @Flag(name: .customLong("rm"), help: "Remove the container when it ends. It always is.") var remove = false
   @Flag(name: .shortAndLong, help: "Pass standard input to the command.") var interactive = false
   @Flag(name: .shortAndLong, help: "Give the command a terminal.") var tty = false
-  @Option(name: .customLong("platform"), parsing: .unconditional, help: ArgumentHelp("Which platform of the image to run: os/arch[/variant].", valueName: "platform")) var platform: String?
+  @Option(name: .customLong("platform"), parsing: .unconditional, help: ArgumentHelp("Which platform of the image to run: os/arch[/variant]. Default: DOCKER_DEFAULT_PLATFORM, else this machine's.", valueName: "platform")) var platform: String?
   @Option(name: [.customLong("env"), .customShort("e", allowingJoined: true)], parsing: .unconditionalSingleValue,
     help: ArgumentHelp("An environment variable; without =value it is passed on. May be repeated.", valueName: "key[=value]"))
   var environment: [String] = []
@@ -37,6 +37,17 @@ struct RunCommand: AsyncParsableCommand {
 
   @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The image, and the command instead of the image's own.", valueName: "image"))
   var imageAndCommand: [String] = []
+
+  // Here, so that the parser's answer speaks of this verb.
+  func validate() throws {
+    guard let name = words.first else { throw ValidationError("the image's name is missing") }
+    // The parser passes it on with the command's own words.
+    if name == "--help" || name == "-h" { throw CleanExit.helpRequest(self) }
+    if name.hasPrefix("-"), RunCommand.option(name).isUnknown { throw RunCommand.unknown(option: name) }
+  }
+
+  /// The image and its command.
+  private var words: [String] { imageAndCommand.first == "--" ? Array(imageAndCommand.dropFirst()) : imageAndCommand }
 
   mutating func run() async throws {
     let facts = try CommandFacts.current()
@@ -57,17 +68,15 @@ struct RunCommand: AsyncParsableCommand {
 
   /// The options as a request. Throws usage errors.
   func request(_ facts: CommandFacts) throws -> RunRequest {
-    var words = imageAndCommand
-    if words.first == "--" { words.removeFirst() }
-    guard let name = words.first else { throw ValidationError("the image's name is missing") }
-    if name.hasPrefix("-") { throw try RunCommand.unknown(option: name) }
+    guard let name = words.first else { throw BuildError.usage("the image's name is missing") }
+    if name.hasPrefix("-") { throw BuildError.notYet("run \(name.prefix { $0 != "=" })") }
     let image: Reference
     do { image = try Reference(parsing: name) } catch { throw BuildError.usage("\(name): \(error)") }
     if tty, interactive, !facts.standardInputIsTerminal { throw BuildError.usage("-t needs a terminal, and standard input is none", suggestion: "Leave -t away.") }
     let mode = network == "default" || network == "bridge" ? nil : network
     if let mode, mode != "host", mode != "none" { throw BuildError.usage("--network \(mode): a container's network is host or none") }
     return RunRequest(
-      image: image, platform: try platform.map { try BuildCommand.platforms([$0], host: facts.host)[0] }, arguments: Array(words.dropFirst()), environment: environment(facts),
+      image: image, platform: try (platform ?? facts.environment["DOCKER_DEFAULT_PLATFORM"].flatMap { $0.isEmpty ? nil : $0 }).map { try BuildCommand.platforms([$0], host: facts.host)[0] }, arguments: Array(words.dropFirst()), environment: environment(facts),
       volumes: try volumes.map { try RunCommand.volume($0, facts) }, workingDirectory: workingDirectory, user: user,
       entrypoint: entrypoint.map { $0.isEmpty ? [] : [$0] }, interactive: interactive, tty: tty, network: mode)
   }
@@ -110,15 +119,18 @@ struct RunCommand: AsyncParsableCommand {
   /// Options of docker's run that people know, each refused by its name.
   private static let toCome: Set<String> = [
     "add-host", "annotation", "cap-add", "cap-drop", "cgroup-parent", "cgroupns", "cidfile", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "detach", "d",
-    "device", "dns", "env-file", "expose", "gpus", "group-add", "health-cmd", "hostname", "h", "init", "ipc", "label", "l", "link", "log-driver", "memory", "m", "mount", "name", "p", "pid",
+    "device", "dns", "env-file", "expose", "gpus", "group-add", "health-cmd", "hostname", "init", "ipc", "label", "l", "link", "log-driver", "memory", "m", "mount", "name", "p", "pid",
     "privileged", "publish", "publish-all", "P", "pull", "read-only", "restart", "runtime", "security-opt", "shm-size", "stop-signal", "stop-timeout", "sysctl", "tmpfs", "ulimit", "userns",
     "volumes-from",
   ]
 
-  private static func unknown(option: String) throws -> any Error {
-    let name = String(option.drop { $0 == "-" }.prefix { $0 != "=" })
-    if toCome.contains(name) { return BuildError.notYet("run \(option.prefix { $0 != "=" })") }
+  private static func option(_ word: String) -> (name: String, isUnknown: Bool) {
+    let name = String(word.drop { $0 == "-" }.prefix { $0 != "=" })
+    return (name, !toCome.contains(name))
+  }
+
+  private static func unknown(option word: String) -> ValidationError {
     let known = ["rm", "interactive", "tty", "platform", "env", "volume", "workdir", "entrypoint", "user", "network", "root", "debug", "insecure-registry", "help"]
-    return ValidationError("Unknown option '\(option)'." + (Spelling.nearest(to: name, among: known).map { " Did you mean '--\($0)'?" } ?? ""))
+    return ValidationError("Unknown option '\(word)'." + (Spelling.nearest(to: option(word).name, among: known).map { " Did you mean '--\($0)'?" } ?? ""))
   }
 }

@@ -33,7 +33,23 @@ import Testing
     #expect(await engine.main(["build", "--nope", scratch.path]) == 2)
     #expect(await engine.main(["build"]) == 2)
     #expect(await engine.main(["build", "--ssh", "default", scratch.path]) == 2)
+    #expect(await engine.main(["bild", "."]) == 2)
+    #expect(await engine.main(["bake"]) == 2)
     #expect(engine.settings.count == 1)
+  }
+
+  @Test func verbsAreGuessedOrRefusedByName() {
+    #expect(failure { try Manifold.refuseUnknownVerb(["bild"]) }?.suggestion?.hasPrefix("Did you mean build?") == true)
+    #expect(failure { try Manifold.refuseUnknownVerb(["bake"]) }?.code == .unimplemented)
+    for verb in ["build", "run", "images", "imagetools", "version", "help", "--help"] { #expect(throws: Never.self) { try Manifold.refuseUnknownVerb([verb]) } }
+  }
+
+  @Test func cancelledBuildIsAnInterruption() async throws {
+    let scratch = try Scratch()
+    try scratch.file("Dockerfile")
+    let engine = FakeEngine(solve: { _, _, _ in throw CancellationError() })
+    #expect(await engine.main(["build", "--progress=none", "-t", "x", scratch.path]) == 130)
+    #expect(engine.shutdowns == 1)
   }
 
   @Test func quietViewsKeepAFailedStepsLastOutput() {
@@ -76,7 +92,8 @@ import Testing
     for wrong in [["-v", "data:/x", "a"], ["-v", "/x", "a"], ["-v", "/a:b", "a"], ["-v", "/a:/b:odd", "a"], ["--network", "mine", "a"], ["-p", "80:80", "a"], ["--name=x", "a"], ["UPPER"]] {
       #expect(failure { _ = try request(wrong) }?.domain == .usage, "\(wrong)")
     }
-    #expect(throws: ValidationError.self) { try request(["--plaform", "x", "a"]) }
+    #expect(throws: (any Error).self) { try Manifold.parseAsRoot(["run", "--plaform", "x", "a"]) }
+    #expect(try request(["a"], environment: ["DOCKER_DEFAULT_PLATFORM": "linux/s390x"]).platform == Platform(os: "linux", architecture: "s390x"))
   }
 
   @Test func platformMismatch() throws {

@@ -10,11 +10,12 @@ struct BuildCommand: AsyncParsableCommand {
     usage: "manifold build [options] <context>",
     discussion: """
       Examples:
-        manifold build -t hello .                                   keep the image here, for `manifold run hello`
-        manifold build --platform linux/amd64,linux/arm64 -t registry/me/app --push .
-        manifold build --target tests -o out .                      write the files of a stage to out/
-        manifold build -t app -o type=oci,dest=app.tar --secret id=npmrc,src=$HOME/.npmrc .
-        manifold build --build-arg VERSION=1.2 --progress plain --metadata-file build.json -t app .
+        manifold build -t hello . && manifold run hello
+        manifold build --platform linux/amd64,linux/arm64 -t reg/me/app --push .
+        manifold build --target tests -o out .
+        manifold build -t app -o type=oci,dest=app.tar .
+        manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
+        manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
 
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
       Provenance and SBOM attestations are not made yet: they are off, and --provenance=false and --sbom=false are accepted.

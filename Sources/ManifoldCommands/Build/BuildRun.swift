@@ -32,7 +32,7 @@ struct BuildRun: Sendable {
   }
 
   private func solve(_ engine: any EmbeddedEngine, _ client: ClientDescription) async throws -> SolveResponse {
-    let display = ProgressDisplay(mode: plan.progress, description: "building in this process", environment: facts.environment)
+    let display = ProgressDisplay(mode: plan.progress, description: "building with the embedded engine", environment: facts.environment)
     let showsOutput = ![.quiet, .none, .rawjson].contains(plan.progress)
     let observer = BuildObserver(next: display, keepsOutput: !showsOutput)
     do {
