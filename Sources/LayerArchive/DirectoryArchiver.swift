@@ -17,26 +17,30 @@ package struct DirectoryArchiver: Sendable {
   package var attributes: LayerDiffer.Attributes
   /// No entry has a later modification time.
   package var latest: Timestamp?
+  /// The modification time of all entries, when it is not to be the files' (the peers' tar output under SOURCE_DATE_EPOCH).
+  package var modified: Timestamp?
   /// The owner of all entries, when it is not to be the files'.
   package var owner: (uid: UInt32, gid: UInt32)?
 
-  package init(attributes: LayerDiffer.Attributes = .userToo, latest: Timestamp? = nil, owner: (uid: UInt32, gid: UInt32)? = nil) {
-    (self.attributes, self.latest, self.owner) = (attributes, latest, owner)
+  package init(attributes: LayerDiffer.Attributes = .userToo, latest: Timestamp? = nil, modified: Timestamp? = nil, owner: (uid: UInt32, gid: UInt32)? = nil) {
+    (self.attributes, self.latest, self.modified, self.owner) = (attributes, latest, modified, owner)
   }
 
   /// Writes the tree into `tar`, which is not finished: several trees may share an archive under different prefixes ("linux_amd64"; the prefix's own entry
-  /// is written too, with mode 0755). A prefix is a relative path without a slash at its end. `include` leaves out what it answers false for, with all beneath.
+  /// is written too, with mode 0755). A prefix is a relative path without a slash at its end. `root` nil is an
+  /// empty tree. `include` leaves out what it answers false for, with all beneath.
   package func archive(
-    _ root: Directory, under prefix: ByteString = "", into tar: TarWriter, include: @escaping (ByteString, FileKind) -> Bool = { _, _ in true },
+    _ root: Directory?, under prefix: ByteString = "", into tar: TarWriter, include: @escaping (ByteString, FileKind) -> Bool = { _, _ in true },
     isCancelled: @escaping () -> Bool = { false }
   ) throws {
     if !prefix.isEmpty {
       var path = ByteString()
       for part in prefix.components {
         path = path.appending(part)
-        try tar.begin(TarEntry(path: path, kind: .directory, mode: 0o755, uid: Int64(owner?.uid ?? 0), gid: Int64(owner?.gid ?? 0), modified: latest ?? Timestamp(seconds: 0)))
+        try tar.begin(TarEntry(path: path, kind: .directory, mode: 0o755, uid: Int64(owner?.uid ?? 0), gid: Int64(owner?.gid ?? 0), modified: modified ?? latest ?? Timestamp(seconds: 0)))
       }
     }
+    guard let root else { return }
     let walk = ArchiveWalk(self, tar, include, isCancelled)
     try walk.directory(DiffWalk.reopen(root), ByteString(), prefix, depth: 0)
   }
@@ -74,6 +78,7 @@ private final class ArchiveWalk {
     entry.path = prefix.appending(item.path)
     if let owner = options.owner { (entry.uid, entry.gid) = (Int64(owner.uid), Int64(owner.gid)) }
     if let latest = options.latest { entry.clampTimes(to: latest) }
+    if let modified = options.modified { entry.modified = modified }
     if item.status.links > 1, !item.status.isKind(.directory) {
       let inode = Inode(device: item.status.device, inode: item.status.inode)
       if let first = linked[inode] {
