@@ -15,6 +15,9 @@ package struct LayerInfo: Sendable {
   /// Where the blobs that are not in the store come from, by their digests.
   package var providers: [Digest: any LayerProvider]
   package var description: String
+  package var created: Timestamp
+  /// Who has the layer's blobs elsewhere, whether they are here too or not: from there they can be mounted into another repository.
+  package var source: (any LayerProvider)?
 }
 
 /// A layer in the form it goes into an image.
@@ -41,7 +44,8 @@ extension ImmutableRef {
         let absent = known.map(\.descriptor.digest).filter { !store.contains($0) }
         return LayerInfo(
           ref: row.id, diffID: row.diffID, descriptors: Dictionary(known.map { ($0.compression, $0.descriptor) }) { $1 },
-          providers: Dictionary(absent.compactMap { digest in providers[digest].map { (digest, $0) } }) { $1 }, description: row.description)
+          providers: Dictionary(absent.compactMap { digest in providers[digest].map { (digest, $0) } }) { $1 }, description: row.description,
+          created: Timestamp(nanosecondsSinceEpoch: row.created), source: known.lazy.compactMap { providers[$0.descriptor.digest] }.first)
       }
     }
   }

@@ -81,6 +81,8 @@ struct RefRow: Sendable {
   var snapshot: SnapshotRow?
   var flat: SnapshotRow?
   var description: String
+  /// Nanoseconds since 1970.
+  var created: Int64
 
   /// The layer's directory, when it is in the form that can be mounted here.
   func layerSnapshot(_ form: SnapshotForm) -> Int64? { snapshot.flatMap { $0.form == form ? $0.id : nil } }
@@ -91,7 +93,7 @@ struct RefRow: Sendable {
     let statement = try db.cachedStatement(
       sql: """
         WITH RECURSIVE up(id, depth) AS (SELECT ?1, 0 UNION ALL SELECT ref.parent, depth + 1 FROM up JOIN ref ON ref.id = up.id WHERE ref.parent IS NOT NULL)
-        SELECT ref.id, ref.parent, ref.diff_id, ref.chain, ref.blob_chain, s.id, s.form, f.id, f.form, ref.description FROM up JOIN ref ON ref.id = up.id
+        SELECT ref.id, ref.parent, ref.diff_id, ref.chain, ref.blob_chain, s.id, s.form, f.id, f.form, ref.description, ref.created FROM up JOIN ref ON ref.id = up.id
         LEFT JOIN snapshot s ON s.id = ref.snapshot AND s.state = 'ready' LEFT JOIN snapshot f ON f.id = ref.flat AND f.state = 'ready' ORDER BY up.depth DESC
         """)
     return try Row.fetchAll(statement, arguments: [id]).map { RefRow($0) }
@@ -106,6 +108,7 @@ struct RefRow: Sendable {
     snapshot = RefRow.snapshot(row[5], row[6])
     flat = RefRow.snapshot(row[7], row[8])
     description = row[9]
+    created = row[10]
   }
 
   private static func snapshot(_ id: Int64?, _ form: String?) -> SnapshotRow? {
