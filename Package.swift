@@ -60,6 +60,7 @@ let parts: [Part] = [
   Part("BuildEngine", own: ["BuildKitProto", "OCIModel", "PathPatterns", "HostOS"], external: [protobuf]),
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
+  Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry"], external: [arguments]),
   Part("manifold", .executable),
@@ -81,10 +82,10 @@ let suites = [
   Suite("BuildEngine", external: [protobuf], golden: true),
   Suite("BuildExecutor"),
   Suite("BuildInterface"),
+  Suite("BuildOutputs", golden: true, support: true),
   Suite("BuildProgress", golden: true),
   Suite("BuildSnapshots", external: [grdb]),
   Suite("BuildSolver", golden: true),
-  Suite("ContentStore", external: [grdb]),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),

@@ -15,11 +15,14 @@ package struct ExportSource: Sendable {
     package var ref: ImmutableRef?
     /// The frontend's image config, without created times and rootfs; empty when a definition was solved without a frontend.
     package var imageConfig: [UInt8]
-    package init(id: String, platform: Platform, ref: ImmutableRef?, imageConfig: [UInt8]) {
+    /// The base image's config, when there is one: its lines of history keep their times under `SOURCE_DATE_EPOCH`.
+    package var baseImageConfig: [UInt8]?
+    package init(id: String, platform: Platform, ref: ImmutableRef?, imageConfig: [UInt8], baseImageConfig: [UInt8]? = nil) {
       self.id = id
       self.platform = platform
       self.ref = ref
       self.imageConfig = imageConfig
+      self.baseImageConfig = baseImageConfig
     }
   }
   /// In the order the platforms were asked for; never empty.
@@ -59,4 +62,28 @@ package struct ExportEnvironment: Sendable {
 package protocol Exporter: Sendable {
   /// Does it, and tells what came of it by the peers' names (`containerimage.digest`, `image.name`…). Throws `BuildError`.
   func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String]
+}
+
+/// The exporters by the peers' names.
+package enum Exporters {
+  /// Throws `BuildError` for a type that there is none of, or an attribute that it does not know.
+  package static func make(_ request: ExportRequest) throws -> any Exporter {
+    var attributes = ExportAttributes(type: request.type, request.attributes)
+    switch request.type {
+    case "image", "registry": return try ImageExporter(&attributes)
+    case "oci": return try LayoutExporter(.oci, id: request.id, &attributes)
+    case "docker": return try LayoutExporter(.docker, id: request.id, &attributes)
+    case "local": return try TreeExporter(.directory, id: request.id, &attributes)
+    case "tar": return try TreeExporter(.archive, id: request.id, &attributes)
+    default:
+      throw BuildError(
+        .invalidArgument, .usage, "no output has the type \"\(request.type)\"", suggestion: "the types are image, registry, oci, docker, local and tar")
+    }
+  }
+}
+
+/// Has a layer from a repository, so that a push to the same registry can mount it, and one to another can stream it, without a download to the store.
+package protocol RegistryLayerProvider: LayerProvider {
+  /// As it is at this moment; nil when the layer is not in a registry.
+  var repository: Reference? { get }
 }

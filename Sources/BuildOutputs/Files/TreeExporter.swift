@@ -1,0 +1,133 @@
+internal import BuildInterface
+internal import BuildSnapshots
+internal import HostOS
+internal import LayerArchive
+internal import OCIModel
+
+/// `type=local` and `type=tar`: the files of the result, in a directory of the client or in one archive. Several platforms have a folder each.
+struct TreeExporter: Exporter {
+  enum Form { case directory, archive }
+
+  private let form: Form
+  private let id: String
+  /// nil: as many platforms need.
+  private let splitsPlatforms: Bool?
+  private let epoch: Int64??
+
+  init(_ form: Form, id: String, _ attributes: inout ExportAttributes) throws {
+    self.form = form
+    self.id = id
+    splitsPlatforms = try attributes.flag("platform-split")
+    epoch = try attributes.sourceDateEpoch()
+    // Of attestations, which there are none of.
+    _ = attributes.text("attestation-prefix")
+    if form == .directory { try attributes.refuse("mode", unless: ["", "copy"]) }
+    try attributes.finish()
+  }
+
+  func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
+    let target = try await environment.destinations.target(id: id)
+    switch form {
+    case .directory:
+      guard case .directory(let path) = target else { throw BuildError(.invalidArgument, .usage, "type=local needs a directory as its destination") }
+      try await ExportVertex.run("exporting to client directory", environment.progress) { vertex in
+        try await CancelFlag.watching { flag in try await copy(source, to: path, vertex, flag) }
+      }
+    case .archive:
+      try await ExportVertex.run("exporting to client tarball", environment.progress) { vertex in
+        try await CancelFlag.watching { flag in try await archive(source, to: target, vertex, flag) }
+      }
+    }
+    return [:]
+  }
+
+  private func time(_ source: ExportSource) -> Timestamp? {
+    switch epoch {
+    case .some(let own): own.map { Timestamp(seconds: $0) }
+    case .none: source.sourceDateEpoch.map { Timestamp(seconds: $0) }
+    }
+  }
+
+  private static func folder(_ target: ExportSource.Target) -> String { String(target.id.map { $0 == "/" ? "_" : $0 }) }
+
+  // MARK: A directory
+
+  private func copy(_ source: ExportSource, to path: String, _ vertex: ExportVertex, _ flag: CancelFlag) async throws {
+    let options = DirectoryCopy(modified: time(source)?.nanosecondsSinceEpoch)
+    let destination = try await ExportErrors.wrapping("cannot make the directory \(path)") {
+      try await Blocking.run {
+        try Files.makeDirectories(path)
+        return try Directory.open(path)
+      }
+    }
+    let splits = splitsPlatforms ?? source.isMultiPlatform
+    if !splits { try await refuseClashes(source, flag) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for target in source.targets {
+        group.addTask {
+          try await ExportErrors.wrapping("cannot copy the files of \(target.id) to \(path)") {
+            try await copy(target, splits ? Self.folder(target) : nil, to: destination, options, vertex, flag)
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func copy(
+    _ target: ExportSource.Target, _ folder: String?, to destination: Directory, _ options: DirectoryCopy, _ vertex: ExportVertex, _ flag: CancelFlag
+  ) async throws {
+    let meter = ExportMeter(vertex, folder == nil ? "copying files" : "copying files \(target.id)", name: "transferring")
+    meter.set(0)
+    let copy: @Sendable (Directory?) throws -> [String] = { tree in
+      let inner = try folder.map { try options.directory($0, in: destination) } ?? destination
+      let skipped = try tree.map { try options.copy($0, into: inner, copied: { meter.add($0) }, isCancelled: { flag.isSet }) } ?? []
+      if let folder { try options.finish(folder, in: destination) }
+      return skipped
+    }
+    let skipped = if let ref = target.ref { try await ref.withMounted { try copy($0) } } else { try await Blocking.run { try copy(nil) } }
+    for path in skipped { vertex.log("\(path): a socket cannot be copied, and is left out") }
+    meter.finish()
+  }
+
+  /// Without folders, no platform's file may overwrite another's.
+  private func refuseClashes(_ source: ExportSource, _ flag: CancelFlag) async throws {
+    guard source.targets.count > 1 else { return }
+    var owners: [String: String] = [:]
+    for target in source.targets {
+      guard let ref = target.ref else { continue }
+      for path in try await ref.withMounted({ try DirectoryCopy.files($0) { flag.isSet } }) {
+        if let other = owners.updateValue(target.id, forKey: path) {
+          throw BuildError(.invalidArgument, .usage, "cannot overwrite \(path) of \(other) with that of \(target.id): leave platform-split on, which gives each platform a folder")
+        }
+      }
+    }
+  }
+
+  // MARK: An archive
+
+  /// The trees are opened first, one within the other, so that the archive is written in one go.
+  private func archive(_ source: ExportSource, to target: ExportTarget, _ vertex: ExportVertex, _ flag: CancelFlag) async throws {
+    let splits = splitsPlatforms ?? source.isMultiPlatform
+    if !splits, source.targets.count > 1 { throw BuildError(.unimplemented, .usage, "type=tar with platform-split=false needs a build of one platform") }
+    let archiver = DirectoryArchiver(modified: time(source))
+    let targets = splits ? source.targets.sorted { Self.folder($0) < Self.folder($1) } : source.targets
+    var trees: [(folder: ByteString, tree: Directory?)] = []
+    for target in targets {
+      let tree = try await ExportErrors.wrapping("cannot read the files of \(target.id)") { try await target.ref?.open() }
+      trees.append((splits ? ByteString(text: Self.folder(target)) : ByteString(), tree))
+    }
+    let file = ExportFile(target: target)
+    try await vertex.step("sending tarball") {
+      try await ExportErrors.wrapping("cannot write the tar archive") { [trees] in
+        try await Blocking.run {
+          try file.write { sink in
+            let tar = TarWriter(sink, style: .compact)
+            for (folder, tree) in trees { try archiver.archive(tree, under: folder, into: tar, isCancelled: { flag.isSet }) }
+            try tar.finish()
+          }
+        }
+      }
+    }
+  }
+}

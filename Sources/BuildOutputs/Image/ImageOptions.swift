@@ -1,0 +1,55 @@
+internal import BuildInterface
+internal import LayerArchive
+internal import OCIModel
+
+/// What the exporters that make images have in common.
+struct ImageOptions: Sendable {
+  /// As they were given: the peers answer with this text.
+  var nameText: String
+  var names: [Reference]
+  var ociTypes: Bool
+  var compression: Compression
+  var compressionLevel: Int?
+  var forceCompression: Bool
+  /// Whether layers that say that they must not be distributed go on saying so.
+  var keepsNonDistributable: Bool
+  var annotations: ImageAnnotations
+  private let epoch: Int64??
+
+  init(_ attributes: inout ExportAttributes) throws {
+    nameText = attributes.text("name") ?? ""
+    names = []
+    for name in nameText.split(separator: ",", omittingEmptySubsequences: true) {
+      do { names.append(try Reference(parsing: String(name))) } catch { throw attributes.invalid("name", "cannot be used: \(error)") }
+    }
+    let ociTypes = try attributes.flag("oci-mediatypes")
+    self.ociTypes = ociTypes ?? true
+    // Of attestations, which there are none of; but a contradiction is one.
+    if try attributes.flag("oci-artifact") == true, ociTypes == false { throw attributes.invalid("oci-artifact", "is true, which contradicts oci-mediatypes=false") }
+    _ = try attributes.flag("attestation-inline")
+    keepsNonDistributable = try attributes.flag("prefer-nondist-layers") ?? false
+    switch attributes.text("compression") {
+    case nil: compression = .gzip
+    case "estargz": throw BuildError(.unimplemented, .usage, "output type=\(attributes.type): compression=estargz is not supported yet", suggestion: "use gzip, zstd or uncompressed")
+    case let text?:
+      guard let known = Compression(rawValue: text) else { throw attributes.invalid("compression", "is \"\(text)\": expected gzip, zstd or uncompressed") }
+      compression = known
+    }
+    forceCompression = try attributes.flag("force-compression") ?? false
+    compressionLevel = try attributes.integer("compression-level")
+    if let level = compressionLevel, compression != .none, !compression.levels.contains(level) {
+      throw attributes.invalid("compression-level", "is \(level): for \(compression.rawValue) it is \(compression.levels.lowerBound) to \(compression.levels.upperBound)")
+    }
+    epoch = try attributes.sourceDateEpoch()
+    try attributes.refuse("rewrite-timestamp")
+    annotations = try ImageAnnotations(attributes.family("annotation", shown: "annotation.*"), of: attributes)
+  }
+
+  /// The output's own wins over the build's.
+  func epoch(_ source: ExportSource) -> Timestamp? {
+    switch epoch {
+    case .some(let own): own.map { Timestamp(seconds: $0) }
+    case .none: source.sourceDateEpoch.map { Timestamp(seconds: $0) }
+    }
+  }
+}

@@ -1,0 +1,88 @@
+internal import BuildInterface
+internal import BuildSnapshots
+internal import ContentStore
+internal import OCIModel
+internal import OCIRegistry
+
+/// Brings an image into registries: blobs first, all platforms at once, then manifests, then the index under its tags.
+struct ImagePush: Sendable {
+  let image: WrittenImage
+  let environment: ExportEnvironment
+  let vertex: ExportVertex
+  /// Without a tag: the image is found by its digest alone.
+  let byDigest: Bool
+
+  private var registry: RegistryClient { environment.registry }
+
+  /// In the order of the names; what several names of one repository share is pushed once.
+  func push(to names: [Reference]) async throws {
+    var repositories: [Reference] = []
+    for name in names where !repositories.contains(name.repository) { repositories.append(name.repository) }
+    for repository in repositories {
+      let tags = names.filter { $0.repository == repository }
+      try await ExportErrors.wrapping("failed to push \(tags[0].familiar)") {
+        try await vertex.step("pushing layers") { try await blobs(to: repository) }
+        for (i, name) in tags.enumerated() {
+          let shown = byDigest ? "\(repository)@\(image.root.descriptor.digest)" : "\(name.withDefaultTag)@\(image.root.descriptor.digest)"
+          try await vertex.step("pushing manifest for \(shown)") {
+            if i == 0, image.index != nil { try await children(to: repository) }
+            let target = byDigest ? repository.with(digest: image.root.descriptor.digest) : name.withDefaultTag
+            try await registry.pushManifest(image.root.bytes, mediaType: image.root.descriptor.mediaType, to: target)
+          }
+        }
+      }
+    }
+  }
+
+  private func blobs(to repository: Reference) async throws {
+    // What was mounted or is there already makes no bytes: the client asks first. It bounds how many go on at once, too.
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for (layer, targets) in image.layers where !LayerTypes.isNonDistributable(layer.descriptor.mediaType) {
+        group.addTask {
+          try await ExportErrors.wrapping("\(targets.joined(separator: ", ")): layer \(layer.descriptor.digest)") { try await self.layer(layer, to: repository) }
+        }
+      }
+      var seen = Set<Digest>()
+      for manifest in image.manifests where seen.insert(manifest.config.descriptor.digest).inserted {
+        group.addTask {
+          try await ExportErrors.wrapping("\(manifest.target): config \(manifest.config.descriptor.digest)") {
+            _ = try await registry.pushBlob(manifest.config.descriptor, from: MemoryBlobSource(manifest.config.bytes), to: repository)
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func layer(_ layer: ImageLayer, to repository: Reference) async throws {
+    let descriptor = layer.descriptor
+    let meter = ExportMeter(vertex, "pushing \(descriptor.digest)", total: descriptor.size)
+    let mounts = layer.origin.map { [$0.repository] } ?? []
+    let isHere = environment.store.contains(descriptor.digest)
+    if !isHere, let origin = layer.origin {
+      // From registry to registry, through this process and not through its store.
+      let source = RegistryBlobSource(registry, origin.repository)
+      try await registry.pushBlob(descriptor, from: source, to: repository, mountFrom: mounts) { meter.follow($0) }
+      return
+    }
+    if !isHere, let provider = layer.provider {
+      guard try await !registry.blobExists(descriptor, in: repository) else { return }
+      try await provider.fetch(descriptor, into: environment.store)
+    }
+    try await registry.pushBlob(descriptor, from: environment.store, to: repository, mountFrom: mounts) { meter.follow($0) }
+  }
+
+  private func children(to repository: Reference) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for manifest in image.manifests {
+        group.addTask {
+          try await ExportErrors.wrapping(manifest.target) {
+            let document = manifest.document
+            try await registry.pushManifest(document.bytes, mediaType: document.descriptor.mediaType, to: repository.with(digest: document.descriptor.digest))
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+}

@@ -1,0 +1,126 @@
+internal import BuildInterface
+internal import ContentStore
+internal import FoundationEssentials
+internal import LayerArchive
+internal import OCIModel
+
+/// The documents of an image, and where its layers are. In memory: whoever needs them elsewhere puts them there.
+struct WrittenImage: Sendable {
+  struct Document: Sendable {
+    var descriptor: Descriptor
+    var bytes: [UInt8]
+  }
+  struct Manifest: Sendable {
+    /// The target's id.
+    var target: String
+    var document: Document
+    var config: Document
+    var layers: [ImageLayer]
+  }
+  /// One a target, in their order.
+  var manifests: [Manifest]
+  /// For an image of several platforms.
+  var index: Document?
+
+  /// What stands for the whole.
+  var root: Document { index ?? manifests[0].document }
+
+  /// Children before parents.
+  var documents: [Document] { manifests.flatMap { [$0.config, $0.document] } + (index.map { [$0] } ?? []) }
+
+  /// All layers, each once, with the targets they belong to.
+  var layers: [(layer: ImageLayer, targets: [String])] {
+    var out: [(layer: ImageLayer, targets: [String])] = []
+    var places: [Digest: Int] = [:]
+    for manifest in manifests {
+      for layer in manifest.layers {
+        if let place = places[layer.descriptor.digest] {
+          if out[place].targets.last != manifest.target { out[place].targets.append(manifest.target) }
+        } else {
+          places[layer.descriptor.digest] = out.count
+          out.append((layer, [manifest.target]))
+        }
+      }
+    }
+    return out
+  }
+
+  /// What the build answers, by the peers' names.
+  func response(root descriptor: Descriptor, names: String) -> [String: String] {
+    var out = ["containerimage.digest": descriptor.digest.description]
+    out["containerimage.descriptor"] = Data(descriptor.json.encoded()).base64EncodedString()
+    if index == nil { out["containerimage.config.digest"] = manifests[0].config.descriptor.digest.description }
+    if !names.isEmpty { out["image.name"] = names }
+    return out
+  }
+}
+
+/// Makes an image of a build's result: layers, config and manifest for each target, and the index over them, laid out as BuildKit does.
+struct ImageWriter: Sendable {
+  let options: ImageOptions
+
+  func write(_ source: ExportSource, _ vertex: ExportVertex) async throws -> WrittenImage {
+    guard let first = source.targets.first, source.isMultiPlatform || source.targets.count == 1 else {
+      throw BuildError(.internal, .build, "an image of \(source.targets.count) platforms cannot be written without an index")
+    }
+    try options.annotations.check(source, ociTypes: options.ociTypes)
+    let layers = try await vertex.step("exporting layers") { try await ImageLayers.make(source, options) }
+    var manifests: [WrittenImage.Manifest] = []
+    for (target, layers) in zip(source.targets, layers.targets) {
+      let manifest = try await ExportErrors.wrapping("cannot export \(target.id)") { try self.manifest(target, layers, source) }
+      vertex.done("exporting manifest \(manifest.document.descriptor.digest)")
+      vertex.done("exporting config \(manifest.config.descriptor.digest)")
+      manifests.append(manifest)
+    }
+    guard source.isMultiPlatform else {
+      manifests[0].document.descriptor.platform = first.platform.normalized
+      return WrittenImage(manifests: manifests)
+    }
+    let index = self.index(source, manifests)
+    vertex.done("exporting manifest list \(index.descriptor.digest)")
+    return WrittenImage(manifests: manifests, index: index)
+  }
+
+  private func manifest(_ target: ExportSource.Target, _ layers: [ImageLayer], _ source: ExportSource) throws -> WrittenImage.Manifest {
+    var patch = ImageConfigPatch(
+      layers: layers.map { ImageConfigPatch.Layer(diffID: $0.diffID, description: $0.description, created: $0.created) }, epoch: options.epoch(source))
+    if let base = target.baseImageConfig, !base.isEmpty { patch.baseHistory = try ImageConfig(parsing: base).history }
+    let config = try patch.apply(to: target.imageConfig, platform: target.platform)
+    let configDescriptor = Descriptor(mediaType: options.ociTypes ? .ociConfig : .dockerConfig, of: config)
+    let annotations = options.annotations.of(target.platform)
+    let type: MediaType = options.ociTypes ? .ociManifest : .dockerManifest
+    let manifest = ImageManifest(mediaType: type, config: configDescriptor, layers: layers.map(\.descriptor), annotations: annotations.manifest)
+    var json = manifest.json
+    // BuildKit writes an image without layers so.
+    if layers.isEmpty, var object = json.objectValue {
+      object["layers"] = .null
+      json = .object(object)
+    }
+    let bytes = json.encoded(.indented("  "))
+    return WrittenImage.Manifest(
+      target: target.id,
+      document: WrittenImage.Document(descriptor: Descriptor(mediaType: type, of: bytes, annotations: annotations.manifestDescriptor), bytes: bytes),
+      config: WrittenImage.Document(descriptor: configDescriptor, bytes: config), layers: layers)
+  }
+
+  /// In the order that the platforms were asked for.
+  private func index(_ source: ExportSource, _ manifests: [WrittenImage.Manifest]) -> WrittenImage.Document {
+    let annotations = options.annotations.ofIndex
+    let children = zip(source.targets, manifests).map { target, manifest in
+      var descriptor = manifest.document.descriptor
+      descriptor.platform = target.platform.normalized
+      return descriptor
+    }
+    let type: MediaType = options.ociTypes ? .ociIndex : .dockerManifestList
+    let bytes = ImageIndex(mediaType: type, manifests: children, annotations: annotations.index).encoded
+    return WrittenImage.Document(descriptor: Descriptor(mediaType: type, of: bytes, annotations: annotations.indexDescriptor), bytes: bytes)
+  }
+}
+
+extension WrittenImage {
+  /// Puts the documents into the store, and the layers that are elsewhere. A lease must be held.
+  func store(in store: ContentStore, _ source: ExportSource) async throws {
+    try await ImageLayers(targets: manifests.map(\.layers)).download(into: store, source)
+    for document in documents { try await store.put(document.bytes, mediaType: document.descriptor.mediaType) }
+  }
+}
