@@ -86,6 +86,7 @@ let suites = [
   Suite("BuildProgress", golden: true),
   Suite("BuildSnapshots", external: [grdb]),
   Suite("BuildSolver", golden: true),
+  Suite("ContentStore", external: [grdb]),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),

@@ -44,16 +44,21 @@ package enum Files {
 
   /// Makes a directory and what is missing above it. Symbolic links of the host are followed.
   package static func makeDirectories(_ path: String, mode: UInt32 = 0o755) throws {
-    let made = try withPath(path, "mkdir") { mkdir($0, mode_t(mode)) == 0 ? 0 : -errno }
-    if made == 0 { return }
+    var made = try makeDirectory(path, mode)
     if made == -ENOENT {
       let (head, _) = Directory.split(path)
-      if head.isEmpty { throw HostError(errno: ENOENT, operation: "mkdir", path: path) }
+      if head.isEmpty || head == path { throw HostError(errno: ENOENT, operation: "mkdir", path: path) }
       try makeDirectories(head, mode: mode)
-      return try makeDirectories(path, mode: mode)
+      // Once more and no oftener: /proc answers ENOENT to a mkdir for ever, and so does a dangling link.
+      made = try makeDirectory(path, mode)
     }
+    if made == 0 { return }
     if made == -EEXIST, try status(path).kind == .directory { return }
     throw HostError(errno: -made, operation: "mkdir", path: path)
+  }
+
+  private static func makeDirectory(_ path: String, _ mode: UInt32) throws -> Int32 {
+    try withPath(path, "mkdir") { mkdir($0, mode_t(mode)) == 0 ? 0 : -errno }
   }
 
   /// Makes a new directory with a name of its own, that only this user may enter.
