@@ -169,7 +169,7 @@ package final class RefStore: Sendable {
 
   /// The ref by its id, for a cache record that points at it; nil when a layer's content is neither here nor to be had from those that `providers` names
   /// for the blobs that are missing.
-  package func ref(_ id: String, providers: @Sendable ([Digest]) -> [Digest: any LayerProvider] = { _ in [:] }) async throws -> ImmutableRef? {
+  package func ref(_ id: String, providers: ([Digest]) -> [Digest: any LayerProvider] = { _ in [:] }) async throws -> ImmutableRef? {
     let found = try await store.write { db -> ([RefRow], [String: [BlobRow]])? in
       let rows = try RefRow.chain(db, id)
       guard !rows.isEmpty else { return nil }
@@ -191,7 +191,7 @@ package final class RefStore: Sendable {
 
   /// Who provides the blobs that are not here; nil when the chain cannot be had.
   private func sources(
-    _ rows: [RefRow], _ blobs: [String: [BlobRow]], _ providers: @Sendable ([Digest]) -> [Digest: any LayerProvider]
+    _ rows: [RefRow], _ blobs: [String: [BlobRow]], _ providers: ([Digest]) -> [Digest: any LayerProvider]
   ) async throws -> [Digest: any LayerProvider]? {
     let needed = Unpacking.missing(rows, form: form).map { rows[$0].id }
     let all = rows.flatMap { blobs[$0.id] ?? [] }.map(\.descriptor.digest)
