@@ -39,7 +39,7 @@ struct ImagesCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let composition = try Composition.required()
     let settings = global.settings(try CommandFacts.current())
-    let images = try await Interruption.guarding { try await composition.withEngine(settings) { try await $0.images() } }
+    let images = try await Interruption.guarding { _ in try await composition.withEngine(settings) { engine in try await engine.images() } }
     Terminal.output(text(try selected(images), now: Int64(time(nil))))
   }
 

@@ -45,7 +45,7 @@ struct ImagetoolsInspectCommand: AsyncParsableCommand {
     let reference = try Reference(parsing: name).withDefaultTag
     let configuration = RegistryConfiguration(insecureHosts: Set(global.insecureRegistries))
     let (name, raw, template) = (name, raw, format.flatMap { ImageInspection.Template($0) } ?? .manifest)
-    let output = try await Interruption.guarding {
+    let output = try await Interruption.guarding { _ in
       let client = RegistryClient(configuration, credentials: DockerConfigCredentials())
       do {
         let fetched = try await client.manifest(reference)

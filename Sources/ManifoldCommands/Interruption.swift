@@ -6,35 +6,50 @@ struct Interrupted: Error, Sendable {
   var signal: Int32
 }
 
-/// What Ctrl-C does to a command that takes its time.
-enum Interruption {
-  private final class First: Sendable {
-    private let signal = Mutex<Int32?>(nil)
-    var value: Int32? { signal.withLock { $0 } }
-    /// Whether this is the first one.
-    func note(_ new: Int32) -> Bool {
-      signal.withLock { kept in
-        defer { kept = kept ?? new }
-        return kept == nil
-      }
+/// What Ctrl-C does to a command that takes its time: the first SIGINT or SIGTERM cancels it, and it can stop its steps and clean up; the next
+/// one ends the program on the spot.
+final class Interruption: Sendable {
+  private struct State {
+    var first: Int32?
+    var count = 0
+    /// Signals that are somebody else's to act on.
+    var passed = 0
+  }
+  enum Answer { case none, cancel, end }
+  private let state = Mutex(State())
+
+  /// From now on one signal is left to the program that runs in the container and gets it too; only the next one cancels.
+  func leaveOneToTheContainer() { state.withLock { $0.passed = $0.count + 1 } }
+
+  /// What is to be done about the next signal.
+  func note(_ signal: Int32) -> Answer {
+    state.withLock { state in
+      state.count += 1
+      if state.count <= state.passed { return .none }
+      defer { state.first = state.first ?? signal }
+      return state.first == nil ? .cancel : .end
     }
   }
 
-  /// Runs `body` so that the first SIGINT or SIGTERM cancels it, and it can stop its steps and clean up; the second one ends the program on the
-  /// spot. Throws `Interrupted` when a signal came and `body` failed, with whatever.
-  static func guarding<T: Sendable>(_ body: @Sendable @escaping () async throws -> T) async throws -> T {
+  var cancelledBy: Int32? { state.withLock { $0.first } }
+
+  /// Throws `Interrupted` when a signal cancelled `body` and it failed, with whatever.
+  static func guarding<T: Sendable>(_ body: @Sendable @escaping (Interruption) async throws -> T) async throws -> T {
     let signals = try Signals.events([Signals.interrupt, Signals.terminate])
-    let work = Task { try await body() }
-    let first = First()
+    let interruption = Interruption()
+    let work = Task { try await body(interruption) }
     let listener = Task.detached {
       for await signal in signals {
-        guard first.note(signal) else { Signals.end(by: signal) }
-        work.cancel()
+        switch interruption.note(signal) {
+        case .none: break
+        case .cancel: work.cancel()
+        case .end: Signals.end(by: signal)
+        }
       }
     }
     defer { listener.cancel() }
     let result = await withTaskCancellationHandler { await work.result } onCancel: { work.cancel() }
-    if case .failure = result, let signal = first.value { throw Interrupted(signal: signal) }
+    if case .failure = result, let signal = interruption.cancelledBy { throw Interrupted(signal: signal) }
     return try result.get()
   }
 }

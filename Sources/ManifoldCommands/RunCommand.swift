@@ -56,9 +56,12 @@ struct RunCommand: AsyncParsableCommand {
     let settings = global.settings(facts)
     let status: Int32
     do {
-      status = try await Interruption.guarding {
+      status = try await Interruption.guarding { interruption in
         try await composition.withEngine(settings) { engine in
-          if let warning = RunCommand.mismatchWarning(request, try await engine.images(), host: facts.host) { Terminal.error("WARNING: \(warning)\n") }
+          let images = try await engine.images()
+          if let warning = RunCommand.mismatchWarning(request, images, host: facts.host) { Terminal.error("WARNING: \(warning)\n") }
+          // The engine hands signals to the container; an image that must be fetched first is worth stopping at once.
+          if images.contains(where: { RunCommand.matches($0, request.image) }) { interruption.leaveOneToTheContainer() }
           return try await engine.run(request)
         }
       }

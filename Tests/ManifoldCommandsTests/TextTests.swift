@@ -67,6 +67,14 @@ import Testing
     #expect(ManifoldExit.of(RunFailure(cause: Interrupted(signal: 2))) == 130)
   }
 
+  @Test func signals() {
+    let build = Interruption()
+    #expect(build.cancelledBy == nil && build.note(2) == .cancel && build.note(15) == .end && build.cancelledBy == 2)
+    let run = Interruption()
+    run.leaveOneToTheContainer()
+    #expect(run.note(2) == .none && run.cancelledBy == nil && run.note(15) == .cancel && run.note(2) == .end && run.cancelledBy == 15)
+  }
+
   @Test func platformReport() {
     let support = [
       PlatformSupport(platform: amd64, kind: .native), PlatformSupport(platform: Platform(os: "linux", architecture: "arm", variant: "v7"), kind: .emulated(by: "QEMU 7.2.22")),

@@ -117,6 +117,6 @@ struct BuildCommand: AsyncParsableCommand {
     let composition = try Composition.required()
     let facts = try CommandFacts.current()
     let build = BuildRun(plan: try plan(facts), facts: facts)
-    try await Interruption.guarding { try await build.run(composition) }
+    try await Interruption.guarding { _ in try await build.run(composition) }
   }
 }
