@@ -90,6 +90,7 @@ let suites = [
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),
+  Suite("LayerArchive"),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments], golden: true),
   Suite("OCIModel", golden: true),

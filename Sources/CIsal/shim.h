@@ -43,18 +43,20 @@ static inline int64_t isal_encode_block(struct isal_encoder *encoder, uint32_t l
 }
 static inline uint32_t isal_block_bound(uint32_t count) { return count + count / 8 + 4096; }
 
+/// Decodes raw deflate data and checks the gzip trailer after it. The header is the caller's: ISA-L 2.30 forgets a header's flags between two calls
+/// (they are on its stack), so one that comes in pieces is misread.
 static inline struct inflate_state *isal_decoder_create(void) {
   struct inflate_state *state = (struct inflate_state *)calloc(1, sizeof(struct inflate_state));
   if (state) {
     isal_inflate_init(state);
-    state->crc_flag = ISAL_GZIP;
+    state->crc_flag = ISAL_GZIP_NO_HDR_VER;
   }
   return state;
 }
 static inline void isal_decoder_destroy(struct inflate_state *state) { free(state); }
 static inline void isal_decoder_reset(struct inflate_state *state) {
   isal_inflate_reset(state);
-  state->crc_flag = ISAL_GZIP;
+  state->crc_flag = ISAL_GZIP_NO_HDR_VER;
 }
 static inline int isal_decoder_at_member_end(const struct inflate_state *state) { return state->block_state == ISAL_BLOCK_FINISH; }
 /// Decodes from the input into the output as far as both reach. On return the counts say what is left of each. A negative answer is an ISA-L error.

@@ -38,6 +38,7 @@ extension ApplySession {
     if existed { try removeXattrs(directory.fd, keeping: entry.xattrs, path) }
     try setMetadata(entry, directory.fd, "", path, kind: .directory)
     let times = ApplySession.times(entry)
+    implicitParents.remove(path)
     directories[path] = DirectoryState(accessed: times.accessed, modified: times.modified, mode: canIgnoreModes || entry.mode & 0o700 == 0o700 ? nil : entry.mode & 0o7777)
   }
 

@@ -22,6 +22,8 @@ final class ApplySession {
   var directories: [ByteString: DirectoryState] = [:]
   /// Plain form: what this layer has put there, parents included, which an opaque whiteout must leave.
   var unpacked: Set<ByteString> = []
+  /// `ApplyResult.implicitParents`; one that the archive names later is none any more.
+  var implicitParents: Set<ByteString> = []
   let canIgnoreModes = geteuid() == 0
 
   struct DirectoryState {
@@ -37,10 +39,11 @@ final class ApplySession {
     case .plain: (overlay, userXattr, lower) = (false, false, .none)
     }
     cursor = try TreeCursor(root: root, overlay: overlay, userXattr: userXattr, lower: lower)
+    cursor.changing = { [unowned self] in try note($0) }
     cursor.made = { [unowned self] in try parentMade($0, from: $1) }
     // In an overlay it is the uppermost root that shows.
     let node = cursor.rootNode
-    if case .later = lower { result.implicitParents.append(ByteString()) }
+    if case .later = lower { implicitParents.insert(ByteString()) }
     if let below = node.lower {
       var status = hostos_stat()
       try LayerArchiveError.check(hostos_stat_name(below.fd, "", &status), "look up", ".")
@@ -99,7 +102,7 @@ final class ApplySession {
     try LayerArchiveError.check(hostos_chmod(node.fd, "", 0o755), "set the mode", node.path)
     // A time that is the same on every machine.
     directories[node.path] = DirectoryState(accessed: 0, modified: 0)
-    if case .later = lower { result.implicitParents.append(node.path) }
+    if case .later = lower, !node.hidesBelow { implicitParents.insert(node.path) }
   }
 
   /// Remembers the times of a directory that was there before, to give them back.
@@ -121,7 +124,7 @@ final class ApplySession {
       guard let mode = directories[path]?.mode, let node = try existing(path) else { continue }
       try LayerArchiveError.check(hostos_chmod(node.fd, "", mode), "set the mode", path)
     }
-    if overlay, case .later = lower { result.implicitParents = Array(Set(result.implicitParents)).sorted() }
+    result.implicitParents = implicitParents.sorted()
   }
 
   private func existing(_ path: ByteString) throws -> TreeNode? {
@@ -131,15 +134,24 @@ final class ApplySession {
     } catch let error as LayerArchiveError where error.code == .invalidEntry { return nil }
   }
 
+  /// What was put into a directory before it was hidden stays in the one of the layers below, so opaque marks do not count here.
   func reconcile(_ path: ByteString) throws {
-    let components = path.components
-    guard let parent = try existing(path.parent), let name = components.last else { return }
+    guard let node = try existing(path), let view = cursor.rootNode.lower, let name = path.lastComponent.isEmpty ? nil : path.lastComponent else { return }
+    var holder = view
+    for part in path.parent.components {
+      let fd = part.withCString { hostos_openat(holder.fd, $0, hostos_o_path | O_DIRECTORY | O_NOFOLLOW, 0) }
+      // Whether that matters shows when it is itself one of these directories.
+      if fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP { return }
+      holder = OpenFile(try LayerArchiveError.check(fd, "open below", path))
+    }
     var below = hostos_stat()
-    guard let lower = parent.lower, name.withCString({ hostos_stat_name(lower.fd, $0, &below) }) == 0 else { return }
-    guard let node = try existing(path), !Whiteout.isOpaque(node.fd) else { return }
-    guard below.isKind(.directory), let from = node.lower else {
+    let found = name.withCString { hostos_stat_name(holder.fd, $0, &below) }
+    if found == -ENOENT { return }
+    try LayerArchiveError.check(found, "look up below", path)
+    guard below.isKind(.directory) else {
       throw LayerArchiveError(.needsLowerView, "it is no directory in the layers below, so the layer must be applied with them in view", path: path)
     }
+    let from = OpenFile(try LayerArchiveError.check(name.withCString { hostos_openat(holder.fd, $0, hostos_o_path | O_DIRECTORY | O_NOFOLLOW, 0) }, "open below", path))
     try copyMetadata(of: from.fd, below, to: node)
   }
 

@@ -84,8 +84,8 @@ final class GzipSource: ByteSource {
   private let input = IOBuffer(1 << 18)
   private var start = 0
   private var end = 0
-  private enum Phase { case begin, inMember, betweenMembers, finished }
-  private var phase = Phase.begin
+  private enum Phase { case header, inMember, betweenMembers, finished }
+  private var phase = Phase.header
 
   init(_ source: any ByteSource) throws {
     guard let state = isal_decoder_create() else { throw LayerArchiveError(.system, "no memory for a decompressor") }
@@ -104,9 +104,11 @@ final class GzipSource: ByteSource {
           return 0
         }
         isal_decoder_reset(state)
+        phase = .header
+      case .header:
+        try readHeader()
         phase = .inMember
-      case .begin, .inMember:
-        phase = .inMember
+      case .inMember:
         let n = try decode(into: buffer)
         if n > 0 { return n }
       }
@@ -127,13 +129,40 @@ final class GzipSource: ByteSource {
       let before = room
       let code = isal_decode(state, &next, &left, buffer.baseAddress!.assumingMemoryBound(to: UInt8.self), &room)
       start = end - Int(left)
-      if code < 0 { throw LayerArchiveError(.corruptCompression, "the gzip stream is damaged: \(GzipSource.reason(code))") }
+      if code < 0 { throw damaged(GzipSource.reason(code)) }
       let produced = Int(before - room)
       if isal_decoder_at_member_end(state) != 0 { phase = .betweenMembers }
       if produced > 0 || phase == .betweenMembers { return produced }
       if starved { throw LayerArchiveError(.truncated, "the gzip stream ends in the middle") }
     }
   }
+
+  /// RFC 1952, section 2.3: ten bytes, then what the flags announce. Nothing of it matters to us.
+  private func readHeader() throws {
+    let fixed = try [next(), next(), next(), next()]
+    guard fixed[0] == 0x1f, fixed[1] == 0x8b else { throw damaged("invalid header") }
+    guard fixed[2] == 8 else { throw damaged("unknown method") }
+    let flags = fixed[3]
+    guard flags & 0xe0 == 0 else { throw damaged("invalid header") }
+    for _ in 0..<6 { _ = try next() }
+    if flags & 4 != 0 {
+      let count = Int(try next()) | Int(try next()) << 8
+      for _ in 0..<count { _ = try next() }
+    }
+    for flag in [8, 16] as [UInt8] where flags & flag != 0 {
+      while try next() != 0 {}
+    }
+    if flags & 2 != 0 { for _ in 0..<2 { _ = try next() } }
+  }
+
+  private func next() throws -> UInt8 {
+    if start == end { try fill() }
+    if start == end { throw LayerArchiveError(.truncated, "the gzip stream ends in the middle") }
+    start += 1
+    return input.bytes[start - 1]
+  }
+
+  private func damaged(_ reason: String) -> LayerArchiveError { LayerArchiveError(.corruptCompression, "the gzip stream is damaged: \(reason)") }
 
   private func fill() throws {
     start = 0

@@ -51,6 +51,8 @@ package final class TarWriter {
     try append(bytes)
   }
 
+  package func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
+
   /// The current entry's whole content, from a file at its beginning. A file that is shorter or longer than its entry says is an error (`changedWhileRead`).
   func writeContent(of file: OpenFile) throws {
     while true {

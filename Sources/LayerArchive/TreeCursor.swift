@@ -26,7 +26,11 @@ final class TreeNode {
   let lower: OpenFile?
   /// From the root, without links; empty for the root.
   let path: ByteString
-  init(upper: OpenFile, lower: OpenFile?, path: ByteString) { (self.upper, self.lower, self.path) = (upper, lower, path) }
+  /// Something of the tree (an opaque mark, a removed whiteout) hides all that the layers below have here, seen or not.
+  let hidesBelow: Bool
+  init(upper: OpenFile, lower: OpenFile?, path: ByteString, hidesBelow: Bool = false) {
+    (self.upper, self.lower, self.path, self.hidesBelow) = (upper, lower, path, hidesBelow)
+  }
   var fd: Int32 { upper.fd }
 }
 
@@ -41,6 +45,8 @@ final class TreeCursor {
   private let root: OpenFile
   private let lower: LowerView
   private let overlay: Bool
+  /// Called before something is made or removed in a directory on the way: its times are to stay.
+  var changing: (TreeNode) throws -> Void = { _ in }
   /// Called for each directory made on the way.
   var made: (TreeNode, _ from: hostos_stat?) throws -> Void = { _, _ in }
   /// The nodes along `names`, the root first; valid while those names are plain directories.
@@ -126,8 +132,9 @@ final class TreeCursor {
       guard overlay, Whiteout.isWhiteout(status) else { throw LayerArchiveError(.invalidEntry, "what lies on the way is not a directory", path: path) }
       // Deleted by this layer, and now it has something in it again: a new directory that shows nothing of the old.
       guard missing == .make else { return .nothing }
+      try changing(node)
       try LayerArchiveError.check(SystemCalls.unlink(node.fd, name), "remove the whiteout", path)
-      let made = try makeDirectory(node, name, path, from: nil, lower: nil)
+      let made = try makeDirectory(node, name, path, from: nil, lower: nil, hidesBelow: true)
       try setOpaque(made)
       return .directory(made)
     }
@@ -150,21 +157,26 @@ final class TreeCursor {
     return .directory(try makeDirectory(node, name, path, from: nil, lower: nil))
   }
 
-  private func makeDirectory(_ node: TreeNode, _ name: UnsafePointer<CChar>, _ path: ByteString, from: hostos_stat?, lower: OpenFile?) throws -> TreeNode {
+  private func makeDirectory(_ node: TreeNode, _ name: UnsafePointer<CChar>, _ path: ByteString, from: hostos_stat?, lower: OpenFile?, hidesBelow: Bool = false) throws -> TreeNode {
+    try changing(node)
     try LayerArchiveError.check(SystemCalls.makeDirectory(node.fd, name, 0o755), "make the directory", path)
     let fd = try LayerArchiveError.check(hostos_openat(node.fd, name, hostos_o_path | O_DIRECTORY | O_NOFOLLOW, 0), "open", path)
-    let made = TreeNode(upper: OpenFile(fd), lower: lower, path: path)
+    let made = TreeNode(upper: OpenFile(fd), lower: lower, path: path, hidesBelow: hidesBelow || node.hidesBelow)
     try self.made(made, from)
     return made
   }
 
   private func child(_ node: TreeNode, _ upper: OpenFile, _ name: UnsafePointer<CChar>, _ path: ByteString) -> TreeNode {
+    // Without layers below there is nothing to hide.
+    if !overlay { return TreeNode(upper: upper, lower: nil, path: path) }
+    if case .none = lower { return TreeNode(upper: upper, lower: nil, path: path) }
+    let hides = node.hidesBelow || Whiteout.isOpaque(upper.fd)
     var below: OpenFile?
-    if overlay, let lower = node.lower, !Whiteout.isOpaque(upper.fd) {
+    if !hides, let lower = node.lower {
       let fd = hostos_openat(lower.fd, name, hostos_o_path | O_DIRECTORY | O_NOFOLLOW, 0)
       if fd >= 0 { below = OpenFile(fd) }
     }
-    return TreeNode(upper: upper, lower: below, path: path)
+    return TreeNode(upper: upper, lower: below, path: path, hidesBelow: hides)
   }
 
   func setOpaque(_ node: TreeNode) throws {
