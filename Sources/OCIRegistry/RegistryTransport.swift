@@ -35,9 +35,13 @@ package struct RegistryResponse: Sendable {
   package var body: HTTPClientResponse.Body
   /// Where it came from, after redirects.
   package var url: RegistryURL
+  /// What Content-Length says of the body that follows; nil when it does not.
+  package var announcedLength: Int64?
 
   /// Reads up to `limit` bytes; nil when there are more. The rest is not read: the connection is given up.
   package func collect(limit: Int) async throws -> [UInt8]? {
+    // What announces more than may be is not waited for. (The answer to a HEAD announces what it does not send.)
+    if let length = announcedLength, length > Int64(limit) { return nil }
     var out = [UInt8]()
     for try await buffer in body {
       guard out.count + buffer.readableBytes <= limit else { return nil }
@@ -112,7 +116,8 @@ final class RegistryTransport: Sendable {
     if let body = request.body { wire.body = try await body() }
     do {
       let response = try await client(for: request.url).execute(wire, deadline: .distantFuture)
-      return RegistryResponse(status: Int(response.status.code), headers: response.headers, body: response.body, url: request.url)
+      return RegistryResponse(status: Int(response.status.code), headers: response.headers, body: response.body, url: request.url,
+        announcedLength: request.method == .HEAD ? nil : response.headers.first(name: "Content-Length").flatMap { Int64($0) })
     } catch {
       throw RegistryTransport.failure(error)
     }

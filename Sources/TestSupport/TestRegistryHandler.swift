@@ -82,6 +82,10 @@ final class TestRegistryHandler: ChannelInboundHandler {
       case .loseAnswer?: return breakOff(context, registry)
       case .truncate(let count)?: cut = count
       case .corrupt?: if !response.body.isEmpty { response.body[response.body.count / 2] ^= 0xff }
+      case .claim(let length)?: response.claimed = length
+      case .surplus(let count)?:
+        response.body += [UInt8](repeating: 0, count: count)
+        response.isChunked = true
       case .stall(let milliseconds)?: delay += milliseconds
       default: break
       }
@@ -100,7 +104,11 @@ final class TestRegistryHandler: ChannelInboundHandler {
   private func write(_ context: ChannelHandlerContext, _ request: TestRequest, _ response: TestResponse, _ cut: Int?, _ registry: TestRegistry) {
     var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status))
     for (name, value) in response.headers { head.headers.add(name: name, value: value) }
-    if response.status != 204 { head.headers.add(name: "Content-Length", value: "\(response.length.flatMap { request.method == "HEAD" ? $0 : nil } ?? response.body.count)") }
+    if response.isChunked {
+      head.headers.add(name: "Transfer-Encoding", value: "chunked")
+    } else if response.status != 204 {
+      head.headers.add(name: "Content-Length", value: "\(response.claimed ?? response.length.flatMap { request.method == "HEAD" ? $0 : nil } ?? response.body.count)")
+    }
     if !keepAlive { head.headers.add(name: "Connection", value: "close") }
     context.write(wrapOutboundOut(.head(head)), promise: nil)
     if request.method != "HEAD", !response.body.isEmpty {

@@ -79,6 +79,10 @@ package struct TestFault: Sendable {
     case truncate(after: Int)
     /// One byte of the answer's body is changed.
     case corrupt
+    /// The answer's Content-Length says this instead.
+    case claim(length: Int)
+    /// The answer has so many bytes too many, and no Content-Length that would tell.
+    case surplus(Int)
     /// Nothing is answered for so long.
     case stall(milliseconds: Int64)
   }
@@ -105,6 +109,9 @@ struct TestResponse: Sendable {
   var body: [UInt8] = []
   /// Overrides the length sent for a HEAD.
   var length: Int?
+  /// Overrides the length sent in any case.
+  var claimed: Int?
+  var isChunked = false
 
   static func error(_ status: Int, _ code: String, _ message: String, detail: JSONValue? = nil, headers: [(String, String)] = []) -> TestResponse {
     var entry = JSONObject([("code", .string(code)), ("message", .string(message))])

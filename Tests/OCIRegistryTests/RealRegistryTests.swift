@@ -18,7 +18,8 @@ private final class RealRegistry {
   let host: String
   private let process = Process()
 
-  init(protected: Bool) async throws {
+  /// With `tls`, a certificate made for it is in `certificates/<host>/ca.crt` of the scratch folder, as an authority of its own.
+  init(protected: Bool, tls: Bool = false) async throws {
     scratch = try ScratchDirectory("registry")
     // A port that was free a moment ago: this registry cannot say which one it took.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -30,9 +31,15 @@ private final class RealRegistry {
       version: 0.1
       log: {level: error, accesslog: {disabled: true}}
       storage: {filesystem: {rootdirectory: \(scratch.path)/data}}
-      http: {addr: "\(host)", relativeurls: true}
+      http: {addr: "\(host)", relativeurls: true\(tls ? ", tls: {certificate: \(scratch.path)/own.crt, key: \(scratch.path)/own.key}" : "")}
 
       """
+    if tls {
+      let made = try await Processes.run(
+        "openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", scratch.file("own.key"), "-out", scratch.file("own.crt")])
+      guard made.succeeded else { throw RegistryError(.local, "openssl: \(made.errorText)") }
+      try scratch.write("certificates/\(host)/ca.crt", try scratch.read("own.crt"))
+    }
     if protected {
       try scratch.write("htpasswd", "\(RealRegistry.user):$2b$04$U8NDXYu/JPFOCpj3EBKypOVyEzxJgYNUHMjei36cfOyCKk.ySr/lW\n")
       config += "auth: {htpasswd: {realm: \"Private things\", path: \(scratch.path)/htpasswd}}\n"
@@ -165,5 +172,31 @@ struct RealRegistryTests {
         #expect(error?.details.first?.code == "UNAUTHORIZED")
       }
     }
+  }
+
+  @Test(.enabled(if: Processes.executablePath("openssl") != nil, "skipped: openssl is not installed"))
+  func certificatesOfOnesOwn() async throws {
+    let registry = try await RealRegistry(protected: true, tls: true)
+    let image = try RandomImage(seed: 903)
+    let login = StaticCredentials([registry.host: .password(user: RealRegistry.user, password: RealRegistry.password)])
+    func client(_ directory: String) -> RegistryClient {
+      var configuration = RegistryConfiguration(environment: [:])
+      configuration.certificateDirectories = [registry.scratch.file(directory)]
+      return RegistryClient(configuration, credentials: login)
+    }
+    let trusting = client("certificates")
+    let outcomes = try await push(image, to: try registry.reference("tls"), tag: "1", trusting)
+    #expect(outcomes.allSatisfy { $0 == .uploaded })
+    let root = try await trusting.resolve(registry.reference("tls:1"))
+    #expect(root == image.root)
+    await trusting.shutdown()
+
+    // Another authority than its own was installed for it: no connection, and nothing is sent in clear instead.
+    let other = try await RealRegistry(protected: false, tls: true)
+    try registry.scratch.write("wrong/\(registry.host)/ca.crt", try other.scratch.read("own.crt"))
+    let wary = client("wrong")
+    let error = await #expect(throws: RegistryError.self) { try await wary.resolve(registry.reference("tls:1")) }
+    await wary.shutdown()
+    #expect(error?.description.contains("not signed by an authority this machine trusts") == true, "\(error?.description ?? "")")
   }
 }

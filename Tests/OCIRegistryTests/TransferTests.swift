@@ -101,6 +101,29 @@ import Testing
     }
   }
 
+  @Test func lyingLengthsAreRefusedAtOnce() async throws {
+    try await withRegistry { registry, client in
+      let bytes = random(6, 100_000), descriptor = Descriptor(mediaType: .ociLayer, of: bytes)
+      let image = try RandomImage(seed: 60)
+      registry.addBlob(bytes, to: "app")
+      registry.add(image, to: "app", tag: "1")
+      for action in [TestFault.Action.claim(length: 99_999), .claim(length: 1 << 40), .surplus(1), .surplus(5_000_000)] {
+        registry.inject(TestFault("GET", "/blobs/", action))
+        let sink = MemorySink()
+        let error = await #expect(throws: RegistryError.self) { try await client.fetchBlob(descriptor, from: registry.reference("app"), into: sink) }
+        #expect(error?.code == .sizeMismatch && !sink.isFinished && sink.bytes.count <= bytes.count, "\(action): \(error?.description ?? "")")
+      }
+      for action in [TestFault.Action.claim(length: 1 << 40), .surplus(DocumentLimits.manifest)] {
+        registry.inject(TestFault("GET", "/manifests/", action))
+        let error = await #expect(throws: RegistryError.self) { try await client.manifest(registry.reference("app:1")) }
+        #expect(error?.description.contains("larger than") == true, "\(action): \(error?.description ?? "")")
+      }
+      let good = MemorySink()
+      try await client.fetchBlob(descriptor, from: registry.reference("app"), into: good)
+      #expect(good.bytes == bytes)
+    }
+  }
+
   @Test func transfersAreBounded() async throws {
     var options = TestRegistryOptions()
     options.latencyMilliseconds = 10
