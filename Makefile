@@ -1,10 +1,13 @@
-# Two commands do all the set-up on a fresh Debian machine with Swift: `make build` and `make test`.
+# Two commands do all the set-up on a fresh Debian machine with Swift: `make demo` and `make test`.
 # Missing packages are installed with apt (as root, or through sudo).
 
 SWIFT ?= swift
-APT = pkg-config zlib1g-dev libzstd-dev libisal-dev libdeflate-dev libsqlite3-dev
+# To build; to build images (the runtime, emulation, id maps, certificates); for the demo and the tests (a real registry, and the others' tools to check with).
+APT = pkg-config zlib1g-dev libzstd-dev libisal-dev libdeflate-dev libsqlite3-dev \
+  crun qemu-user-static uidmap util-linux ca-certificates git \
+  docker-registry skopeo umoci libarchive-tools zstd jq python3 attr
 
-.PHONY: deps build release test format lint clean
+.PHONY: deps build release demo test format lint clean
 
 deps:
 	@Scripts/install-packages $(APT)
@@ -13,7 +16,10 @@ build: deps
 	$(SWIFT) build
 
 release: deps
-	$(SWIFT) build -c release
+	$(SWIFT) build -c release --product manifold
+
+demo: release
+	Scripts/demo
 
 test: deps
 	Scripts/check-imports
