@@ -79,7 +79,9 @@ extension Converter {
   private func lookup(_ stage: StageState, index: Int) throws -> Lookup {
     let reference: Reference
     do { reference = try Reference(parsing: stage.baseName).withDefaultTag } catch {
-      throw failure("failed to parse stage name \(GoText.quoted(stage.baseName)): \(error)", at: stage.origin.range)
+      throw failure(
+        "failed to parse stage name \(GoText.quoted(stage.baseName)): \(error)", at: stage.origin.range,
+        suggestion: argumentAdvice(for: stage.writtenBase, where: "FROM") ?? "an image is named as in alpine:3.20 or registry.example.com:5000/team/app")
     }
     let platform = stage.platform ?? targetPlatform
     let prefix = "[" + (options.isMultiPlatform ? platform.fullDescription + " " : "") + "internal]"
@@ -118,13 +120,16 @@ extension Converter {
     let name = lookup.reference.familiar
     if !failure.message.contains(name), !failure.message.contains(lookup.reference.description) { failure.message = "\(name): \(failure.message)" }
     failure.sources.append(request.sourceMap.place(stage.origin.range))
-    if failure.code == .notFound, failure.suggestion == nil, let near = nearestStage(to: name) { failure.suggestion = "did you mean the stage \(near)?" }
+    // A name without a registry or folder may as well have been meant as a stage, whatever the registry says of it.
+    if failure.suggestion == nil, !name.contains("/") {
+      let near = nearestStage(to: name)
+      if stage.isImplicit {
+        failure.suggestion = "no stage is named \(stage.writtenBase), so it was looked up as an image" + (near.map { "; did you mean the stage \($0)?" } ?? "")
+      } else if let near {
+        failure.suggestion = "did you mean the stage \(near)?"
+      }
+    }
     return failure
-  }
-
-  private func nearestStage(to name: String) -> String? {
-    let word = name.split(separator: ":").first.map(String.init) ?? name
-    return table.stages.compactMap(\.name).first { $0 != word && ($0.hasPrefix(word) || word.hasPrefix($0)) }
   }
 }
 

@@ -18,7 +18,7 @@ struct BuildContext: Sendable {
   init(_ environment: FrontendEnvironment, _ options: FrontendOptions) throws {
     self.options = options
     if let remote = environment.attributes[options.contextName], !remote.isEmpty {
-      throw FrontendOptions.unsupported("a remote build context (\(remote))")
+      throw FrontendOptions.unsupported("a remote build context (\(remote))", instead: "fetch it first and build in its folder")
     }
     contextInput = environment.inputs[BuildContext.contextName].map { Definition($0) }
     dockerfileInput = options.forcesLocalDockerfile ? nil : environment.inputs[options.dockerfileName].map { Definition($0) }

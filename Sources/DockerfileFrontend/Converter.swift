@@ -32,6 +32,7 @@ struct Conversion: Sendable {
 struct Converter {
   static let scratchName = "scratch"
   static let contextInput = "context"
+  static let emptyAdvice = "begin it with FROM and a base image, as in FROM alpine:3.20, or FROM scratch"
   static let defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
   let request: ConversionRequest
@@ -61,7 +62,11 @@ struct Converter {
   }
 
   private mutating func run() async throws -> Conversion {
-    guard let last = request.dockerfile.stages.last else { throw BuildError(.invalidArgument, .usage, "the Dockerfile has no stage to build: it needs a FROM") }
+    guard let last = request.dockerfile.stages.last else { 
+      throw BuildError(
+        .invalidArgument, .usage, "\(request.sourceMap.filename) has no stage to build", suggestion: Converter.emptyAdvice,
+        sources: [SourcePlace(filename: request.sourceMap.filename, data: request.sourceMap.data, lines: 1...1)])
+    }
     let target = options.target.isEmpty ? last.name ?? "" : options.target
     globals = try globalArguments(stageName: target)
     try readEpoch()
@@ -76,10 +81,8 @@ struct Converter {
   private func targetStage() throws -> StageState {
     if options.target.isEmpty, let last = table.stages.last { return last }
     if let stage = table.named(options.target) { return stage }
-    let known = table.names.filter { !$0.hasPrefix("stage-") }
     throw BuildError(
-      .notFound, .usage, "target stage \(GoText.quoted(options.target)) could not be found",
-      suggestion: known.isEmpty ? "no stage of \(request.sourceMap.filename) has a name" : "the named stages are \(known.joined(separator: ", "))")
+      .notFound, .usage, "target stage \(GoText.quoted(options.target)) could not be found in \(request.sourceMap.filename)", suggestion: stageAdvice(for: options.target))
   }
 
   private func finish(_ stage: StageState, contextPaths: Set<String>) throws -> Conversion {
@@ -114,8 +117,33 @@ extension Converter {
     BuildError(code, .usage, message, suggestion: suggestion, sources: range.map { [request.sourceMap.place($0)] } ?? [])
   }
 
-  func unsupported(_ what: String, at origin: InstructionOrigin) -> BuildError {
-    failure("\(what) is not supported yet", at: origin.range, code: .unimplemented)
+  func unsupported(_ what: String, at origin: InstructionOrigin, instead suggestion: String) -> BuildError {
+    failure("\(what) is not supported yet", at: origin.range, code: .unimplemented, suggestion: suggestion)
+  }
+
+  /// Which stage was meant, else which there are.
+  func stageAdvice(for name: String) -> String {
+    if let near = nearestStage(to: name) { return "did you mean the stage \(near)?" }
+    let names = request.dockerfile.stages.compactMap(\.name)
+    if names.isEmpty { return "no stage of \(request.sourceMap.filename) has a name; FROM … AS name gives it one" }
+    return "the named stages are " + names.prefix(20).joined(separator: ", ") + (names.count > 20 ? " and \(names.count - 20) more" : "")
+  }
+
+  /// The stage whose name is a few letters from this one, or the same but for a tag or an ending.
+  func nearestStage(to name: String) -> String? {
+    let word = name.split(separator: ":").first.map(String.init) ?? name
+    let names = request.dockerfile.stages.compactMap(\.name).filter { $0.lowercased() != word.lowercased() }
+    // For a short name two letters are most of it.
+    let near = Suggestion.nearest(to: word.lowercased(), among: names).flatMap { $0.count > 3 ? $0 : nil }
+    return near ?? names.first { min($0.count, word.count) > 2 && ($0.hasPrefix(word) || word.hasPrefix($0)) }
+  }
+
+  /// What to say of a text that came out wrong because arguments in it have no value.
+  func argumentAdvice(for text: String, where place: String) -> String? {
+    guard let unset = try? lexer.expand(text, environment: StateWords(globals)).unmatched, let name = unset.min() else { return nil }
+    let known = globals.names
+    if let near = Suggestion.nearest(to: name, among: known) { return "$\(name) is not set; did you mean $\(near)?" }
+    return "$\(name) is not set; only arguments declared before the first FROM and the predefined platform arguments can be used in \(place)"
   }
 
   /// Runs `body`; its errors get the instruction's place unless they have one.
@@ -123,7 +151,7 @@ extension Converter {
     do {
       return try body()
     } catch let error as DockerfileError {
-      throw failure(error.summary, at: error.range ?? origin.range)
+      throw failure(error.message, at: error.range ?? origin.range, suggestion: error.suggestion.map { "did you mean \($0)?" })
     } catch let error as LLBError {
       throw failure(error.description, at: origin.range)
     } catch var error as BuildError {

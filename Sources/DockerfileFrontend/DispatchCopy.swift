@@ -18,10 +18,13 @@ extension Converter {
     var isAdd: Bool { keyword == "ADD" }
   }
 
+  static let excludeAdvice = "list what is to be left out in .dockerignore, or copy the rest by name"
+  static let gitAdvice = "clone it in a RUN of an earlier stage and COPY --from that stage, or ADD the host's archive of a tag by its URL"
+
   func dispatchAdd(_ stage: StageState, _ add: AddInstruction, _ command: StageState.Command) throws {
-    if add.link { throw unsupported("ADD --link", at: add.origin) }
-    if !add.excludes.isEmpty { throw unsupported("ADD --exclude", at: add.origin) }
-    if add.keepGitDirectory != nil { throw unsupported("ADD --keep-git-dir", at: add.origin) }
+    if add.link { throw unsupported("ADD --link", at: add.origin, instead: "leave --link out: the files are the same") }
+    if !add.excludes.isEmpty { throw unsupported("ADD --exclude", at: add.origin, instead: Converter.excludeAdvice) }
+    if add.keepGitDirectory != nil { throw unsupported("ADD --keep-git-dir", at: add.origin, instead: Converter.gitAdvice) }
     let step = FileStep(
       keyword: "ADD", origin: add.origin, sources: add.sources, owner: add.owner ?? "", mode: add.mode ?? "", checksum: add.checksum ?? "", unpack: add.unpack,
       from: graph.placeholder(Converter.contextInput))
@@ -30,14 +33,15 @@ extension Converter {
   }
 
   func dispatchCopy(_ stage: StageState, _ copy: CopyInstruction, _ command: StageState.Command) throws {
-    if copy.link { throw unsupported("COPY --link", at: copy.origin) }
-    if copy.parents { throw unsupported("COPY --parents", at: copy.origin) }
-    if !copy.excludes.isEmpty { throw unsupported("COPY --exclude", at: copy.origin) }
+    if copy.link { throw unsupported("COPY --link", at: copy.origin, instead: "leave --link out: the files are the same") }
+    if copy.parents { throw unsupported("COPY --parents", at: copy.origin, instead: "copy each folder to its own place, as in COPY a/b /dst/a/b") }
+    if !copy.excludes.isEmpty { throw unsupported("COPY --exclude", at: copy.origin, instead: Converter.excludeAdvice) }
     var from = graph.placeholder(Converter.contextInput)
     if let source = command.sources.first {
       guard source.isDispatched else {
         throw failure(
-          "cannot copy from stage \(GoText.quoted(copy.from ?? "")), it needs to be defined before current stage \(GoText.quoted(stage.displayName))", at: copy.origin.range)
+          "cannot copy from stage \(GoText.quoted(copy.from ?? "")), it needs to be defined before current stage \(GoText.quoted(stage.displayName))", at: copy.origin.range,
+          suggestion: "move the stage that is copied from above this one")
       }
       from = source.state
     }
@@ -62,8 +66,8 @@ extension Converter {
     var actions: [FileAction] = []
     for path in step.sources.paths {
       if Converter.isGit(path) {
-        guard step.isAdd else { throw failure("source can't be a git ref for COPY", at: step.origin.range) }
-        throw unsupported("a git source (\(path))", at: step.origin)
+        guard step.isAdd else { throw failure("source can't be a git ref for COPY", at: step.origin.range, suggestion: "a file of that name is written ./\(path)") }
+        throw unsupported("a git source (\(path))", at: step.origin, instead: Converter.gitAdvice)
       }
       actions.append(Converter.isURL(path) ? try download(path, to: destination, step, base, stepName) : local(path, to: destination, step, base))
     }
@@ -125,8 +129,8 @@ extension Converter {
 
   private func checkChecksum(_ step: FileStep) throws {
     guard !step.checksum.isEmpty else { return }
-    guard step.sources.paths.count == 1, let path = step.sources.paths.first else { throw failure("checksum can't be specified for multiple sources", at: step.origin.range) }
-    guard Converter.isURL(path) || Converter.isGit(path) else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range) }
+    guard step.sources.paths.count == 1, let path = step.sources.paths.first else { throw failure("checksum can't be specified for multiple sources", at: step.origin.range, suggestion: "write one ADD for each download") }
+    guard Converter.isURL(path) || Converter.isGit(path) else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range, suggestion: "leave --checksum out: local files are always compared by content") }
   }
 
   static func isURL(_ path: String) -> Bool { path.hasPrefix("http://") || path.hasPrefix("https://") }

@@ -7,8 +7,8 @@ internal import PathPatterns
 
 extension Converter {
   func dispatchRun(_ stage: StageState, _ run: RunInstruction, _ command: StageState.Command) throws {
-    if run.security == .insecure { throw unsupported("RUN --security=insecure", at: run.origin) }
-    if !run.devices.isEmpty { throw unsupported("RUN --device", at: run.origin) }
+    if run.security == .insecure { throw unsupported("RUN --security=insecure", at: run.origin, instead: "leave --security out if the step does without further privileges") }
+    if !run.devices.isEmpty { throw unsupported("RUN --device", at: run.origin, instead: "leave --device out if the step does without the device") }
     let environment = stage.state.environment
     let words = StateWords(environment)
     var raw = WordLexer(escape: lexer.escape)

@@ -91,8 +91,10 @@ package struct DockerfileFrontend: Frontend {
 extension DockerfileError {
   func buildError(in map: SourceMap) -> BuildError {
     BuildError(
-      .invalidArgument, .usage, range.map { "dockerfile parse error on line \($0.start.line): \(message)" } ?? message,
-      suggestion: suggestion.map { "did you mean \($0)?" }, sources: range.map { [map.place($0)] } ?? [])
+      .invalidArgument, .usage, range.map { "dockerfile parse error on line \($0.start.line): \(message)" } ?? "\(map.filename): \(message)",
+      suggestion: code == .empty ? Converter.emptyAdvice : suggestion.map { "did you mean \($0)?" },
+      // A mistake of the whole file is shown at its beginning.
+      sources: [range.map(map.place) ?? SourcePlace(filename: map.filename, data: map.data, lines: 1...1)])
   }
 }
 

@@ -80,7 +80,7 @@ struct FrontendOptions: Sendable {
       platforms = try text.split(separator: ",", omittingEmptySubsequences: false).map {
         do { return try Platform(parsing: String($0), default: buildPlatform).normalized } catch { throw BuildError(.invalidArgument, .usage, "platform: \(error)") }
       }
-      if let windows = platforms.first(where: { $0.os == "windows" }) { throw FrontendOptions.unsupported("building for \(windows)") }
+      if let windows = platforms.first(where: { $0.os == "windows" }) { throw FrontendOptions.unsupported("building for \(windows)", instead: FrontendOptions.windowsAdvice) }
     }
     isMultiPlatform = platforms.count > 1
     if let text = attributes["multi-platform"], !text.isEmpty {
@@ -95,16 +95,19 @@ struct FrontendOptions: Sendable {
   static func invalid(_ key: String, _ value: String, _ expected: String) -> BuildError {
     BuildError(.invalidArgument, .usage, "invalid \(key) \"\(value.prefix(200))\": expected \(expected)")
   }
-  static func unsupported(_ what: String) -> BuildError { BuildError(.unimplemented, .usage, "\(what) is not supported yet") }
+  static func unsupported(_ what: String, instead suggestion: String? = nil) -> BuildError {
+    BuildError(.unimplemented, .usage, "\(what) is not supported yet", suggestion: suggestion)
+  }
+  static let windowsAdvice = "build Windows images on a Windows host for now; linux platforms work here"
 
   /// Attributes that change the result and that this frontend cannot follow are refused, never dropped.
   private static func refuseWhatIsNotServed(_ attributes: [String: String]) throws {
     for (key, value) in attributes.sorted(by: { $0.key < $1.key }) {
-      if let name = key.dropping(prefix: "context:") { throw unsupported("a named context (\(name)=\(value))") }
-      if key == "attest:sbom" { throw unsupported("an SBOM attestation made while building") }
+      if let name = key.dropping(prefix: "context:") { throw unsupported("a named context (\(name)=\(value))", instead: "name the image or the folder in the Dockerfile itself, or take it from an ARG") }
+      if key == "attest:sbom" { throw unsupported("an SBOM attestation made while building", instead: "build with --sbom=false") }
       if key == "requestid" { throw unsupported("the frontend request \(value)") }
       if ["memory", "memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems"].contains(key), !value.isEmpty {
-        throw unsupported("a resource limit of steps (\(key))")
+        throw unsupported("a resource limit of steps (\(key))", instead: "limit the whole build with a control group, as systemd-run --scope -p MemoryMax=… does")
       }
       if key == "override-copy-image", !value.isEmpty { throw BuildError(.invalidArgument, .usage, "override-copy-image no longer exists: copies need no helper image") }
       if key == "frontend.caps" {

@@ -13,7 +13,7 @@ extension Converter {
       let source = i < command.sources.count ? command.sources[i] : nil
       switch mount.kind {
       case .secret: exec.secrets.append(try secret(mount, of: run))
-      case .ssh: throw unsupported("RUN --mount=type=ssh", at: run.origin)
+      case .ssh: throw unsupported("RUN --mount=type=ssh", at: run.origin, instead: "hand the step a key or a token with --mount=type=secret")
       case .bind, .cache, .tmpfs:
         exec.mounts.append(try execMount(mount, of: run, stage, source))
         if mount.from.isEmpty, mount.kind != .cache { stage.contextPaths.insert(SlashPath.join("/", mount.source)) }
@@ -26,7 +26,8 @@ extension Converter {
     if !mount.from.isEmpty || mount.kind == .cache, let stageSource {
       guard stageSource.isDispatched else {
         throw failure(
-          "cannot mount from stage \(GoText.quoted(mount.from)) to \(GoText.quoted(mount.target)), stage needs to be defined before current command", at: run.origin.range)
+          "cannot mount from stage \(GoText.quoted(mount.from)) to \(GoText.quoted(mount.target)), stage needs to be defined before current command", at: run.origin.range,
+          suggestion: "move the stage that is mounted above this one")
       }
       source = stageSource.state
     }
@@ -47,7 +48,7 @@ extension Converter {
     default: break
     }
     let target = SlashPath.isAbsolute(SlashPath.clean(mount.target)) ? mount.target : SlashPath.join("/", stage.state.directory, mount.target)
-    guard target != "/" else { throw failure("invalid mount target \(GoText.quoted(target))", at: run.origin.range) }
+    guard target != "/" else { throw failure("invalid mount target \(GoText.quoted(target))", at: run.origin.range, suggestion: "mount it below the root, as with target=/src") }
 
     var selector = SlashPath.join("/", mount.source)
     if selector == "/" {

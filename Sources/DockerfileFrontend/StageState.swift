@@ -21,6 +21,8 @@ final class StageState {
   let origin: InstructionOrigin
   /// The base's name with its variables expanded; after resolving, the full reference with its digest.
   var baseName: String
+  /// The base's name as the Dockerfile has it.
+  var writtenBase: String
   /// The stage that this one continues; nil for an image or scratch.
   var base: StageState?
   let isImplicit: Bool
@@ -60,6 +62,7 @@ final class StageState {
 
   init(name: String?, origin: InstructionOrigin, baseName: String, displayName: String, isImplicit: Bool, graph: Graph, platform: Platform) {
     (self.name, self.origin, self.baseName, self.displayName, self.isImplicit) = (name, origin, baseName, displayName, isImplicit)
+    writtenBase = baseName
     state = graph.scratch
     image = ImageConfig(platform: platform)
   }

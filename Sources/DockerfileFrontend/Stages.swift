@@ -10,10 +10,12 @@ extension Converter {
     for (i, stage) in request.dockerfile.stages.enumerated() {
       let baseName = try located(at: stage.origin) { try lexer.expand(stage.baseName, environment: words).text }
       guard !baseName.isEmpty else {
-        throw failure("base name (\(stage.baseName)) should not be blank", at: stage.origin.range, suggestion: "give the ARG that it is made of a default, or pass --build-arg")
+        throw failure("base name (\(stage.baseName)) should not be blank", at: stage.origin.range,
+          suggestion: argumentAdvice(for: stage.baseName, where: "FROM") ?? "give the ARG that it is made of a default, or pass --build-arg")
       }
       let new = StageState(
         name: stage.name, origin: stage.origin, baseName: baseName, displayName: stage.name ?? "stage-\(i)", isImplicit: false, graph: graph, platform: targetPlatform)
+      new.writtenBase = stage.baseName
       if let written = stage.platform { new.platform = try stagePlatform(written, of: stage) }
       table.add(new)
       new.stepCount = (baseName != Converter.scratchName && new.base == nil ? 1 : 0) + stage.instructions.count { $0.isStep }
@@ -26,14 +28,16 @@ extension Converter {
     guard !text.isEmpty else {
       throw failure(
         "empty platform value from expression \(written)", at: stage.origin.range,
-        suggestion: "only arguments declared before the first FROM and the predefined platform arguments can be used in it")
+        suggestion: argumentAdvice(for: written, where: "--platform") ?? "give the ARG that it is made of a default, or pass --build-arg")
     }
     do {
       let platform = try Platform(parsing: text)
-      if platform.os == "windows" { throw unsupported("building for \(platform)", at: stage.origin) }
+      if platform.os == "windows" { throw unsupported("building for \(platform)", at: stage.origin, instead: FrontendOptions.windowsAdvice) }
       return platform
     } catch let error as OCIError {
-      throw failure("failed to parse platform \(written): \(error)", at: stage.origin.range)
+      throw failure(
+        "failed to parse platform \(written): \(error)", at: stage.origin.range,
+        suggestion: argumentAdvice(for: written, where: "--platform") ?? "a platform is written os/arch[/variant], as linux/arm64 or linux/arm/v7")
     }
   }
 
@@ -57,7 +61,10 @@ extension Converter {
           "variable expansion is not supported for --from", at: copy.origin.range, suggestion: "define a new stage with FROM using an ARG from the global scope, and copy from that")
       }
       if let number = Int(from) {
-        guard let source = table.numbered(number) else { throw failure("invalid stage index \(number)", at: copy.origin.range) }
+        guard let source = table.numbered(number) else { 
+          throw failure(
+            "invalid stage index \(number)", at: copy.origin.range, suggestion: "stages are counted from 0, and images that earlier instructions name count too: better give the stage a name")
+        }
         command.sources = [source]
       } else {
         command.sources = [table.named(from) ?? implicitStage(from, at: copy.origin)]

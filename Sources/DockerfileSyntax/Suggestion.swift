@@ -1,9 +1,9 @@
 /// Finds the word that was meant.
-enum Suggestion {
+package enum Suggestion {
   /// The option nearest to `word` by edit distance, if it is less than three edits away and none is equal to it.
   ///
   /// With `ignoringCase` the answer is in the case of `word`: lower where that is lower, else upper.
-  static func nearest(to word: String, among options: [String], ignoringCase: Bool = false) -> String? {
+  package static func nearest(to word: String, among options: [String], ignoringCase: Bool = false) -> String? {
     let wanted = ignoringCase ? word.asciiLowercased : word
     var best: String?
     var bestDistance = 3

@@ -13,10 +13,10 @@ import Testing
 /// A Dockerfile in a folder of its own, built by the frontend.
 struct Trial: ~Copyable {
   let folder: URL
-  init(_ dockerfile: String, files: [String: String] = [:]) throws {
+  init(_ dockerfile: String?, files: [String: String] = [:]) throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "frontend-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try Data(dockerfile.utf8).write(to: folder.appending(path: "Dockerfile"))
+    if let dockerfile { try Data(dockerfile.utf8).write(to: folder.appending(path: "Dockerfile")) }
     for (name, text) in files { try Data(text.utf8).write(to: folder.appending(path: name)) }
   }
   deinit { try? FileManager.default.removeItem(at: folder) }
