@@ -179,4 +179,77 @@ import Testing
       await ref.release()
     }
   }
+
+  /// A layer that was downloaded before is still mounted, not sent.
+  @Test func mountsDownloadedLayers() async throws {
+    try await ExportBench.run { bench in
+      try await TestRegistry.run { registry in
+        let image = try RandomImage(seed: 6, layers: 2)
+        registry.add(image, to: "base", tag: "1")
+        let source = try await onBase(bench, registry, image)
+        try await bench.export("image", ["name": "app"], source)
+        registry.clearRequests()
+        try await bench.export("registry", ["name": "\(registry.host)/app:1"], source)
+        #expect(registry.requests.filter { $0.parameter("mount") != nil && $0.status == 201 }.count == 2)
+      }
+    }
+  }
+
+  @Test func anImageWithoutLayersIsOne() async throws {
+    try await ExportBench.run { bench in
+      try await TestRegistry.run { registry in
+        let source = ExportSource(targets: [try ExportSource.Target("linux/amd64", nil), try ExportSource.Target("linux/arm64", nil)], isMultiPlatform: true)
+        let response = try await bench.export("image", ["name": "\(registry.host)/none", "push": "true", "store": "true"], source)
+        let stored = try #require(try await bench.environment().images.resolve(registry.reference("none")))
+        #expect(try bench.store.closure(of: stored.descriptor).missing.isEmpty)
+        #expect(registry.manifest(try #require(response["containerimage.digest"]), in: "none") != nil)
+        #expect(try await bench.registry.copy(from: registry.reference("none"), to: registry.reference("copy:1")).digest == stored.descriptor.digest)
+      }
+    }
+  }
+
+  /// The same through overlay mounts, whose differ is another one.
+  @Test func overlaysGiveTheSameLayer() async throws {
+    guard HostFacts.isRoot else { return print("SKIPPED: BuildOutputs overlaysGiveTheSameLayer: overlay mounts need root") }
+    var digests: [String] = []
+    for snapshotter in [RefStore.Snapshotter.plain, .automatic] {
+      try await ExportBench.run(snapshotter: snapshotter) { bench in
+        let lower = try await bench.ref(description: "RUN one") {
+          try $0.writeAtomically(Array("1".utf8), to: "one")
+          try $0.setTimes("one", accessed: nil, modified: 1_000_000_000)
+        }
+        let upper = try await bench.refs.newMutable(parent: lower, description: "RUN two")
+        try await upper.withMounted {
+          try $0.unlink("one")
+          try $0.writeAtomically(Array("2".utf8), to: "two")
+          try $0.setTimes("two", accessed: nil, modified: 1_000_000_000)
+        }
+        let ref = try await upper.commit()
+        let response = try await bench.export(
+          "image", ["compression": "uncompressed"], ExportSource(targets: [try ExportSource.Target("linux/amd64", ref)], isMultiPlatform: false, sourceDateEpoch: 5))
+        digests.append(try #require(response["containerimage.digest"]))
+        await ref.release()
+        await lower.release()
+      }
+    }
+    #expect(digests.count == 2 && digests[0] == digests[1])
+  }
+
+  /// A cancelled push ends soon, says so and leaves no tag.
+  @Test func cancels() async throws {
+    try await ExportBench.run { bench in
+      var options = TestRegistryOptions()
+      options.latencyMilliseconds = 200
+      try await TestRegistry.run(options) { registry in
+        let source = try await Self.source(bench)
+        let name = "\(registry.host)/app:1"
+        let push = Task { try await bench.export("registry", ["name": name], source) }
+        try await Task.sleep(for: .milliseconds(300))
+        push.cancel()
+        await #expect(throws: CancellationError.self) { try await push.value }
+        #expect(registry.manifest("1", in: "app") == nil)
+        #expect(bench.vertices.last?.isCancelled == true)
+      }
+    }
+  }
 }

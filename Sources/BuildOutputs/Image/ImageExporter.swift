@@ -36,9 +36,9 @@ struct ImageExporter: Exporter {
 
   func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
     try await ExportVertex.run("exporting to image", environment.progress) { vertex in
-      try await environment.store.withLease("export") { _ in
+      try await environment.store.withLease("export") { lease in
         let image = try await ImageWriter(options: options).write(source, vertex)
-        if stores { try await keep(image, source, environment, vertex) }
+        if stores { try await keep(image, source, environment, vertex, lease) }
         if pushes {
           try await ImagePush(image: image, environment: environment, vertex: vertex, byDigest: pushesByDigest).push(to: options.names)
         }
@@ -48,8 +48,10 @@ struct ImageExporter: Exporter {
   }
 
   /// The names are given last, all at once.
-  private func keep(_ image: WrittenImage, _ source: ExportSource, _ environment: ExportEnvironment, _ vertex: ExportVertex) async throws {
+  private func keep(_ image: WrittenImage, _ source: ExportSource, _ environment: ExportEnvironment, _ vertex: ExportVertex, _ lease: Lease) async throws {
     try await ExportErrors.wrapping("cannot store the image") {
+      // Some of it may be here from an image that nobody names any more.
+      try await lease.pin(image.documents.map(\.descriptor.digest) + image.layers.map(\.layer.descriptor.digest))
       try await image.store(in: environment.store, source)
       guard !options.names.isEmpty else { return }
       var descriptor = image.root.descriptor
