@@ -52,7 +52,9 @@ extension BuildError {
   /// The command line, or what it names, is wrong.
   static func usage(_ message: String, suggestion: String? = nil) -> BuildError { BuildError(.invalidArgument, .usage, message, suggestion: suggestion) }
   /// A thing that the peers have and this program does not have yet.
-  static func notYet(_ what: String, suggestion: String? = nil) -> BuildError { BuildError(.unimplemented, .usage, "\(what): not yet supported", suggestion: suggestion) }
+  static func notYet(_ what: String, suggestion: String? = nil) -> BuildError {
+    BuildError(.unimplemented, .usage, "\(what): not yet supported", suggestion: suggestion)
+  }
 }
 
 /// Words for truth, as Go's strconv.ParseBool has them.

@@ -4,7 +4,9 @@ internal import ArgumentParser
 struct GlobalOptions: ParsableArguments {
   @Option(
     name: .long, parsing: .unconditional,
-    help: ArgumentHelp("Where images, layers and the build cache are kept.", discussion: "MANIFOLD_ROOT sets it too. Default: /var/lib/manifold for root, else the XDG data folder.", valueName: "dir"))
+    help: ArgumentHelp(
+      "Where images, layers and the build cache are kept.",
+      discussion: "MANIFOLD_ROOT sets it too. Default: /var/lib/manifold for root, else the XDG data folder.", valueName: "dir"))
   var root: String?
 
   @Flag(name: .long, help: "Tell what goes on inside.")
@@ -12,7 +14,8 @@ struct GlobalOptions: ParsableArguments {
 
   @Option(
     name: .customLong("insecure-registry"), parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("Talk to this registry without verified TLS, or in plain HTTP. May be repeated. Loopback registries need it not.", valueName: "host[:port]"))
+    help: ArgumentHelp(
+      "Talk to this registry without verified TLS, or in plain HTTP. May be repeated. Loopback registries need it not.", valueName: "host[:port]"))
   var insecureRegistries: [String] = []
 
   func settings(_ facts: CommandFacts, jobs: Int? = nil) -> EngineSettings {
@@ -59,11 +62,14 @@ enum CommandLineForms {
     for (i, argument) in arguments.enumerated() {
       if argument == "--" || (isRun && !argument.hasPrefix("-")) { return out + arguments[i...] }
       if i == 0 { isRun = argument == "run" }
-      guard argument.hasPrefix("--"), let equals = argument.firstIndex(of: "="), flags.contains(String(argument[argument.index(argument.startIndex, offsetBy: 2)..<equals])) else {
+      guard argument.hasPrefix("--"), let equals = argument.firstIndex(of: "="),
+        flags.contains(String(argument[argument.index(argument.startIndex, offsetBy: 2)..<equals]))
+      else {
         out.append(argument)
         continue
       }
-      let name = String(argument[..<equals]), word = String(argument[argument.index(after: equals)...])
+      let name = String(argument[..<equals])
+      let word = String(argument[argument.index(after: equals)...])
       guard let isSet = TruthWord.parse(word) else { throw ValidationError("\(name) is on or off: \"\(word)\" is neither true nor false") }
       out.removeAll { $0 == name }
       if isSet { out.append(name) }

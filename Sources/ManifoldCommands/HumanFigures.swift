@@ -24,7 +24,8 @@ enum HumanFigures {
 
   /// `5 minutes`, `About an hour`, `3 weeks`.
   static func duration(seconds: Int64) -> String {
-    let minutes = seconds / 60, hours = (seconds + 1800) / 3600
+    let minutes = seconds / 60
+    let hours = (seconds + 1800) / 3600
     return switch (seconds, minutes, hours) {
     case (..<1, _, _): "Less than a second"
     case (1, _, _): "1 second"

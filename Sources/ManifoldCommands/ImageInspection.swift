@@ -78,7 +78,9 @@ struct ImageInspection {
   /// The index with its own descriptor's digest and size, or a manifest's descriptor alone: only the members that the peers know.
   private var json: JSONValue {
     let own = manifest.descriptor
-    guard let index else { return .object(JSONObject([("mediaType", .string(own.mediaType.rawValue)), ("digest", .string(own.digest.description)), ("size", .int(own.size))])) }
+    guard let index else {
+      return .object(JSONObject([("mediaType", .string(own.mediaType.rawValue)), ("digest", .string(own.digest.description)), ("size", .int(own.size))]))
+    }
     // The document's own words, which need not say their media type.
     let document = try? JSONValue(parsing: manifest.bytes)
     var object = JSONObject([("schemaVersion", document?["schemaVersion"] ?? 0)])

@@ -27,11 +27,13 @@ struct ImagesCommand: AsyncParsableCommand {
   @Flag(name: .customLong("digests"), help: "Show digests.") var digests = false
   @Flag(name: .customLong("no-trunc"), help: "Show whole ids.") var noTruncation = false
   @Flag(name: .shortAndLong, help: .hidden) var all = false
-  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("table, or json: one object a line.", valueName: "format")) var format = "table"
+  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("table, or json: one object a line.", valueName: "format")) var format =
+    "table"
 
   func validate() throws {
     guard ["table", "json"].contains(format) else {
-      throw ValidationError(format.contains("{{") ? "--format with a template is not yet supported: use table or json" : "--format \(format): formats are table and json")
+      throw ValidationError(
+        format.contains("{{") ? "--format with a template is not yet supported: use table or json" : "--format \(format): formats are table and json")
     }
     if let name { _ = try Reference(parsing: name) }
   }
@@ -73,8 +75,10 @@ struct ImagesCommand: AsyncParsableCommand {
     let created = image.created.description
     return .object(
       JSONObject([
-        ("Containers", "N/A"), ("CreatedAt", .string("\(created.prefix(10)) \(created.dropFirst(11).prefix(8)) +0000 UTC")), ("CreatedSince", .string(since(image, now))),
-        ("Digest", .string(image.digest.description)), ("ID", .string(id(image))), ("Platforms", .string(image.platforms.map(\.description).joined(separator: ","))),
+        ("Containers", "N/A"), ("CreatedAt", .string("\(created.prefix(10)) \(created.dropFirst(11).prefix(8)) +0000 UTC")),
+        ("CreatedSince", .string(since(image, now))),
+        ("Digest", .string(image.digest.description)), ("ID", .string(id(image))),
+        ("Platforms", .string(image.platforms.map(\.description).joined(separator: ","))),
         ("Repository", .string(image.reference.familiarName)), ("SharedSize", "N/A"), ("Size", .string(HumanFigures.size(image.size))),
         ("Tag", .string(image.reference.tag ?? "<none>")), ("UniqueSize", "N/A"),
       ]))

@@ -30,8 +30,11 @@ struct ImagetoolsInspectCommand: AsyncParsableCommand {
   @OptionGroup var global: GlobalOptions
   @Argument(help: ArgumentHelp("The image: [registry/]repository[:tag|@digest].", valueName: "name")) var name: String
   @Flag(name: .customLong("raw"), help: "Print the document as the registry has it, byte for byte.") var raw = false
-  @Option(name: .customLong("format"), parsing: .unconditional,
-    help: ArgumentHelp("{{.Manifest}} (as without), {{json .Manifest}}, {{.Manifest.Digest}}, {{.Manifest.MediaType}} or {{.Name}}; other templates not yet.", valueName: "template"))
+  @Option(
+    name: .customLong("format"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "{{.Manifest}} (as without), {{json .Manifest}}, {{.Manifest.Digest}}, {{.Manifest.MediaType}} or {{.Name}}; other templates not yet.",
+      valueName: "template"))
   var format: String?
 
   func validate() throws {

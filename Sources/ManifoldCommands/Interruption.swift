@@ -48,7 +48,11 @@ final class Interruption: Sendable {
       }
     }
     defer { listener.cancel() }
-    let result = await withTaskCancellationHandler { await work.result } onCancel: { work.cancel() }
+    let result = await withTaskCancellationHandler {
+      await work.result
+    } onCancel: {
+      work.cancel()
+    }
     if case .failure = result, let signal = interruption.cancelledBy { throw Interrupted(signal: signal) }
     return try result.get()
   }

@@ -49,7 +49,8 @@ package struct Manifold: AsyncParsableCommand {
 
   /// Commands of docker, buildx and buildctl that come later; each is refused by its name.
   private static let verbsToCome: Set<String> = [
-    "bake", "builder", "context", "create", "daemon", "dap", "debug", "dial-stdio", "diff", "du", "export", "history", "image", "import", "inspect", "install", "load", "login", "logout", "ls",
+    "bake", "builder", "context", "create", "daemon", "dap", "debug", "dial-stdio", "diff", "du", "export", "history", "image", "import", "inspect", "install",
+    "load", "login", "logout", "ls",
     "manifest", "policy", "prune", "ps", "pull", "push", "rm", "rmi", "save", "stop", "system", "tag", "uninstall", "use", "verify",
   ]
 

@@ -23,17 +23,29 @@ struct RunCommand: AsyncParsableCommand {
   @Flag(name: .customLong("rm"), help: "Remove the container when it ends. It always is.") var remove = false
   @Flag(name: .shortAndLong, help: "Pass standard input to the command.") var interactive = false
   @Flag(name: .shortAndLong, help: "Give the command a terminal.") var tty = false
-  @Option(name: .customLong("platform"), parsing: .unconditional, help: ArgumentHelp("Which platform of the image to run: os/arch[/variant]. Default: DOCKER_DEFAULT_PLATFORM, else this machine's.", valueName: "platform")) var platform: String?
-  @Option(name: [.customLong("env"), .customShort("e", allowingJoined: true)], parsing: .unconditionalSingleValue,
+  @Option(
+    name: .customLong("platform"), parsing: .unconditional,
+    help: ArgumentHelp("Which platform of the image to run: os/arch[/variant]. Default: DOCKER_DEFAULT_PLATFORM, else this machine's.", valueName: "platform"))
+  var platform: String?
+  @Option(
+    name: [.customLong("env"), .customShort("e", allowingJoined: true)], parsing: .unconditionalSingleValue,
     help: ArgumentHelp("An environment variable; without =value it is passed on. May be repeated.", valueName: "key[=value]"))
   var environment: [String] = []
-  @Option(name: [.customLong("volume"), .customShort("v", allowingJoined: true)], parsing: .unconditionalSingleValue,
+  @Option(
+    name: [.customLong("volume"), .customShort("v", allowingJoined: true)], parsing: .unconditionalSingleValue,
     help: ArgumentHelp("A file or directory of this machine to show in the container. May be repeated.", valueName: "source:destination[:ro]"))
   var volumes: [String] = []
-  @Option(name: [.customLong("workdir"), .customShort("w", allowingJoined: true)], parsing: .unconditional, help: ArgumentHelp("The working directory.", valueName: "dir")) var workingDirectory: String?
-  @Option(name: .customLong("entrypoint"), parsing: .unconditional, help: ArgumentHelp("What to run instead of the image's entrypoint; empty for none.", valueName: "program")) var entrypoint: String?
-  @Option(name: [.customLong("user"), .customShort("u", allowingJoined: true)], parsing: .unconditional, help: ArgumentHelp("Who runs it: a name or number of the image's, with a group or without.", valueName: "user[:group]")) var user: String?
-  @Option(name: .customLong("network"), parsing: .unconditional, help: ArgumentHelp("The network: host (as it is by default) or none.", valueName: "mode")) var network: String?
+  @Option(
+    name: [.customLong("workdir"), .customShort("w", allowingJoined: true)], parsing: .unconditional,
+    help: ArgumentHelp("The working directory.", valueName: "dir")) var workingDirectory: String?
+  @Option(
+    name: .customLong("entrypoint"), parsing: .unconditional,
+    help: ArgumentHelp("What to run instead of the image's entrypoint; empty for none.", valueName: "program")) var entrypoint: String?
+  @Option(
+    name: [.customLong("user"), .customShort("u", allowingJoined: true)], parsing: .unconditional,
+    help: ArgumentHelp("Who runs it: a name or number of the image's, with a group or without.", valueName: "user[:group]")) var user: String?
+  @Option(name: .customLong("network"), parsing: .unconditional, help: ArgumentHelp("The network: host (as it is by default) or none.", valueName: "mode"))
+  var network: String?
 
   @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The image, and the command instead of the image's own.", valueName: "image"))
   var imageAndCommand: [String] = []
@@ -75,11 +87,16 @@ struct RunCommand: AsyncParsableCommand {
     if name.hasPrefix("-") { throw BuildError.notYet("run \(name.prefix { $0 != "=" })") }
     let image: Reference
     do { image = try Reference(parsing: name) } catch { throw BuildError.usage("\(name): \(error)") }
-    if tty, interactive, !facts.standardInputIsTerminal { throw BuildError.usage("-t needs a terminal, and standard input is none", suggestion: "Leave -t away.") }
+    if tty, interactive, !facts.standardInputIsTerminal {
+      throw BuildError.usage("-t needs a terminal, and standard input is none", suggestion: "Leave -t away.")
+    }
     let mode = network == "default" || network == "bridge" ? nil : network
     if let mode, mode != "host", mode != "none" { throw BuildError.usage("--network \(mode): a container's network is host or none") }
     return RunRequest(
-      image: image, platform: try (platform ?? facts.environment["DOCKER_DEFAULT_PLATFORM"].flatMap { $0.isEmpty ? nil : $0 }).map { try BuildCommand.platforms([$0], host: facts.host)[0] }, arguments: Array(words.dropFirst()), environment: environment(facts),
+      image: image,
+      platform: try (platform ?? facts.environment["DOCKER_DEFAULT_PLATFORM"].flatMap { $0.isEmpty ? nil : $0 }).map {
+        try BuildCommand.platforms([$0], host: facts.host)[0]
+      }, arguments: Array(words.dropFirst()), environment: environment(facts),
       volumes: try volumes.map { try RunCommand.volume($0, facts) }, workingDirectory: workingDirectory, user: user,
       entrypoint: entrypoint.map { $0.isEmpty ? [] : [$0] }, interactive: interactive, tty: tty, network: mode)
   }
@@ -108,9 +125,12 @@ struct RunCommand: AsyncParsableCommand {
 
   /// Docker's warning, when the image of that name has one platform and it is not this machine's.
   static func mismatchWarning(_ request: RunRequest, _ images: [LocalImage], host: Platform) -> String? {
-    guard request.platform == nil, let image = images.first(where: { matches($0, request.image) }), image.platforms.count == 1, let only = image.platforms.first else { return nil }
+    guard request.platform == nil, let image = images.first(where: { matches($0, request.image) }), image.platforms.count == 1, let only = image.platforms.first
+    else { return nil }
     let (mine, its) = (host.normalized, only.normalized)
-    guard its.os != mine.os || its.architecture != mine.architecture || (its.variant != mine.variant && !its.variant.isEmpty && !mine.variant.isEmpty) else { return nil }
+    guard its.os != mine.os || its.architecture != mine.architecture || (its.variant != mine.variant && !its.variant.isEmpty && !mine.variant.isEmpty) else {
+      return nil
+    }
     return "The requested image's platform (\(only)) does not match the detected host platform (\(host)) and no specific platform was requested"
   }
   private static func matches(_ image: LocalImage, _ reference: Reference) -> Bool {
@@ -121,9 +141,12 @@ struct RunCommand: AsyncParsableCommand {
 
   /// Options of docker's run that people know, each refused by its name.
   private static let toCome: Set<String> = [
-    "add-host", "annotation", "cap-add", "cap-drop", "cgroup-parent", "cgroupns", "cidfile", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "detach", "d",
-    "device", "dns", "env-file", "expose", "gpus", "group-add", "health-cmd", "hostname", "init", "ipc", "label", "l", "link", "log-driver", "memory", "m", "mount", "name", "p", "pid",
-    "privileged", "publish", "publish-all", "P", "pull", "read-only", "restart", "runtime", "security-opt", "shm-size", "stop-signal", "stop-timeout", "sysctl", "tmpfs", "ulimit", "userns",
+    "add-host", "annotation", "cap-add", "cap-drop", "cgroup-parent", "cgroupns", "cidfile", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus",
+    "cpuset-mems", "detach", "d",
+    "device", "dns", "env-file", "expose", "gpus", "group-add", "health-cmd", "hostname", "init", "ipc", "label", "l", "link", "log-driver", "memory", "m",
+    "mount", "name", "p", "pid",
+    "privileged", "publish", "publish-all", "P", "pull", "read-only", "restart", "runtime", "security-opt", "shm-size", "stop-signal", "stop-timeout", "sysctl",
+    "tmpfs", "ulimit", "userns",
     "volumes-from",
   ]
 
@@ -133,7 +156,9 @@ struct RunCommand: AsyncParsableCommand {
   }
 
   private static func unknown(option word: String) -> ValidationError {
-    let known = ["rm", "interactive", "tty", "platform", "env", "volume", "workdir", "entrypoint", "user", "network", "root", "debug", "insecure-registry", "help"]
+    let known = [
+      "rm", "interactive", "tty", "platform", "env", "volume", "workdir", "entrypoint", "user", "network", "root", "debug", "insecure-registry", "help",
+    ]
     return ValidationError("Unknown option '\(word)'." + (Spelling.nearest(to: option(word).name, among: known).map { " Did you mean '--\($0)'?" } ?? ""))
   }
 }

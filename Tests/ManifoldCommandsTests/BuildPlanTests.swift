@@ -20,8 +20,10 @@ import Testing
     (["--platform", "linux/amd64,linux/arm64", "--platform=linux/arm/v7"], ["platform": "linux/amd64,linux/arm64,linux/arm/v7"]),
     (["--platform", "local,aarch64,linux/arm64"], ["platform": "linux/amd64,linux/arm64"]),
     (["--platform", "windows(10.0.17763)/amd64"], ["platform": "windows(10.0.17763)/amd64"]),
-    (["--build-arg", "A=1", "--build-arg", "B=x=y", "--build-arg", "FROM_ENV", "--build-arg", "UNSET", "--build-arg", "E="],
-     ["build-arg:A": "1", "build-arg:B": "x=y", "build-arg:FROM_ENV": "here", "build-arg:E": ""]),
+    (
+      ["--build-arg", "A=1", "--build-arg", "B=x=y", "--build-arg", "FROM_ENV", "--build-arg", "UNSET", "--build-arg", "E="],
+      ["build-arg:A": "1", "build-arg:B": "x=y", "build-arg:FROM_ENV": "here", "build-arg:E": ""]
+    ),
     (["--build-arg", "--push"], [:]),
     (["--label", "a=b", "--label", "alone"], ["label:a": "b", "label:alone": ""]),
     (["--target", "tests"], ["target": "tests"]),
@@ -54,11 +56,15 @@ import Testing
   }
 
   @Test func environment() throws {
-    let made = try plan(["."], in: scratch, environment: ["DOCKER_DEFAULT_PLATFORM": "linux/arm64", "SOURCE_DATE_EPOCH": "7", "BUILDKIT_PROGRESS": "plain", "BUILDX_NO_DEFAULT_LOAD": "1"])
+    let made = try plan(
+      ["."], in: scratch,
+      environment: ["DOCKER_DEFAULT_PLATFORM": "linux/arm64", "SOURCE_DATE_EPOCH": "7", "BUILDKIT_PROGRESS": "plain", "BUILDX_NO_DEFAULT_LOAD": "1"])
     #expect(made.request.frontendAttributes == ["filename": "Dockerfile", "platform": "linux/arm64", "build-arg:SOURCE_DATE_EPOCH": "7"])
     #expect(made.progress == .plain)
     #expect(made.warnings.isEmpty)
-    let told = try plan(["--platform", "linux/s390x", "--build-arg", "SOURCE_DATE_EPOCH=8", "--progress=tty", "."], in: scratch, environment: ["DOCKER_DEFAULT_PLATFORM": "linux/arm64", "SOURCE_DATE_EPOCH": "7", "BUILDKIT_PROGRESS": "plain"])
+    let told = try plan(
+      ["--platform", "linux/s390x", "--build-arg", "SOURCE_DATE_EPOCH=8", "--progress=tty", "."], in: scratch,
+      environment: ["DOCKER_DEFAULT_PLATFORM": "linux/arm64", "SOURCE_DATE_EPOCH": "7", "BUILDKIT_PROGRESS": "plain"])
     #expect(told.request.frontendAttributes == ["filename": "Dockerfile", "platform": "linux/s390x", "build-arg:SOURCE_DATE_EPOCH": "8"])
     #expect(told.progress == .tty)
   }
@@ -98,9 +104,12 @@ import Testing
   }
 
   @Test(arguments: [
-    ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."], ["--cache-from", "x", "."], ["--cache-to=type=inline", "."],
-    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--annotation", "a=b", "."], ["--provenance=true", "."], ["--provenance", "mode=max", "."], ["--sbom=true", "."],
-    ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["-m", "1g", "."], ["--allow", "security.insecure", "."], ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
+    ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."], ["--cache-from", "x", "."],
+    ["--cache-to=type=inline", "."],
+    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--annotation", "a=b", "."], ["--provenance=true", "."],
+    ["--provenance", "mode=max", "."], ["--sbom=true", "."],
+    ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["-m", "1g", "."], ["--allow", "security.insecure", "."],
+    ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
   ])
   func refusedByName(_ arguments: [String]) throws {
     let error = try #require(failure { _ = try plan(arguments, in: scratch) })
@@ -110,15 +119,30 @@ import Testing
   }
 
   @Test(arguments: [
-    ["--platform", "linux/nonsense/x/y", "."], ["--platform", "", "."], ["--no-cache", "--no-cache-filter", "a", "."], ["--network", "bridge", "."], ["--shm-size", "lots", "."],
-    ["--ulimit", "nofile=5:1", "."], ["--ulimit", "files=1", "."], ["--add-host", "a", "."], ["--add-host", "a:b", "."], ["--label", "=x", "."], ["-t", "UPPER", "."], ["--push", "."],
-    ["-o", "type=local", "."], ["-o", "type=nope", "."], ["-o", "dest=x,a=b", "."], ["-o", "type=oci,dest", "."], ["-o", "-", "-o", "type=oci", "."], ["-o", "type=docker,dest=x.tar", "--platform", "linux/arm64,linux/amd64", "."],
-    ["--secret", "src=x", "."], ["--secret", "id=a,src=missing", "."], ["--secret", "id=a,typ=env", "."], ["--secret", "id=\"a", "."], ["--iidfile", "x", "-o", "out", "."], ["--allow", "everything", "."],
+    ["--platform", "linux/nonsense/x/y", "."], ["--platform", "", "."], ["--no-cache", "--no-cache-filter", "a", "."], ["--network", "bridge", "."],
+    ["--shm-size", "lots", "."],
+    ["--ulimit", "nofile=5:1", "."], ["--ulimit", "files=1", "."], ["--add-host", "a", "."], ["--add-host", "a:b", "."], ["--label", "=x", "."],
+    ["-t", "UPPER", "."], ["--push", "."],
+    ["-o", "type=local", "."], ["-o", "type=nope", "."], ["-o", "dest=x,a=b", "."], ["-o", "type=oci,dest", "."], ["-o", "-", "-o", "type=oci", "."],
+    ["-o", "type=docker,dest=x.tar", "--platform", "linux/arm64,linux/amd64", "."],
+    ["--secret", "src=x", "."], ["--secret", "id=a,src=missing", "."], ["--secret", "id=a,typ=env", "."], ["--secret", "id=\"a", "."],
+    ["--iidfile", "x", "-o", "out", "."], ["--allow", "everything", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=", "."], ["-o", "Dockerfile", "."], ["-o", "type=oci,tar=false,dest=-", "."],
   ])
   func mistakes(_ arguments: [String]) throws {
     let error = try #require(failure { _ = try plan(arguments, in: scratch) })
     #expect(error.code == .invalidArgument && error.domain == .usage)
+  }
+
+  @Test func proxiesOfDockersConfiguration() throws {
+    try scratch.file("docker/config.json", #"{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "localhost", "httpsProxy": ""}}}"#)
+    let made = try plan(["--build-arg", "no_proxy=mine", "."], in: scratch, environment: ["DOCKER_CONFIG": scratch.path + "/docker"])
+    #expect(
+      made.request.frontendAttributes == [
+        "filename": "Dockerfile", "build-arg:HTTP_PROXY": "http://p:1", "build-arg:http_proxy": "http://p:1", "build-arg:no_proxy": "mine",
+      ])
+    try scratch.file("docker/config.json", "{ broken")
+    #expect(try plan(["."], in: scratch, environment: ["DOCKER_CONFIG": scratch.path + "/docker"]).request.frontendAttributes == ["filename": "Dockerfile"])
   }
 
   @Test func entitlements() throws {
@@ -130,9 +154,16 @@ import Testing
   @Test func secrets() throws {
     let file = try scratch.file("token", "s3cret")
     let made = try plan(
-      ["--secret", "id=a,src=token", "--secret", "id=b,env=B_VALUE", "--secret", "type=env,id=c,src=C", "--secret", "id=PRESENT", "--secret", "\"id=token\"", "."], in: scratch,
+      [
+        "--secret", "id=a,src=token", "--secret", "id=b,env=B_VALUE", "--secret", "type=env,id=c,src=C", "--secret", "id=PRESENT", "--secret", "\"id=token\"",
+        ".",
+      ], in: scratch,
       environment: ["PRESENT": "x"])
-    #expect(made.client.secrets == ["a": .file(path: file), "b": .environment(name: "B_VALUE"), "c": .environment(name: "C"), "PRESENT": .environment(name: "PRESENT"), "token": .file(path: file)])
+    #expect(
+      made.client.secrets == [
+        "a": .file(path: file), "b": .environment(name: "B_VALUE"), "c": .environment(name: "C"), "PRESENT": .environment(name: "PRESENT"),
+        "token": .file(path: file),
+      ])
   }
 
   @Test func warnsWhenNothingIsKept() throws {

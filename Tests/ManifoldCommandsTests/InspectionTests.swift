@@ -30,8 +30,10 @@ import Testing
 
   @Test func templates() {
     let table: [(String, ImageInspection.Template?)] = [
-      ("{{.Manifest}}", .manifest), ("  {{ .Manifest }}\n", .manifest), ("{{json .Manifest}}", .manifestJSON), ("{{ json  .Manifest }}", .manifestJSON), ("{{.Manifest.Digest}}", .digest),
-      ("{{.Name}}", .name), ("{{.Manifest.MediaType}}", .mediaType), (" {{.Name}}", nil), ("{{.Image}}", nil), ("{{}}", nil), ("{}", nil), ("", nil), ("{{.Mani fest}}", nil),
+      ("{{.Manifest}}", .manifest), ("  {{ .Manifest }}\n", .manifest), ("{{json .Manifest}}", .manifestJSON), ("{{ json  .Manifest }}", .manifestJSON),
+      ("{{.Manifest.Digest}}", .digest),
+      ("{{.Name}}", .name), ("{{.Manifest.MediaType}}", .mediaType), (" {{.Name}}", nil), ("{{.Image}}", nil), ("{{}}", nil), ("{}", nil), ("", nil),
+      ("{{.Mani fest}}", nil),
     ]
     for (text, expected) in table { #expect(ImageInspection.Template(text) == expected, "\(text)") }
   }

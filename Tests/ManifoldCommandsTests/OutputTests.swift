@@ -15,7 +15,8 @@ import Testing
 
   @Test func specs() throws {
     let table: [(String, OutputSpec)] = [
-      ("out", OutputSpec(type: "local", destination: "out")), ("-", OutputSpec(type: "tar", destination: "-")), ("a=b", OutputSpec(type: "local", destination: "a=b")),
+      ("out", OutputSpec(type: "local", destination: "out")), ("-", OutputSpec(type: "tar", destination: "-")),
+      ("a=b", OutputSpec(type: "local", destination: "a=b")),
       ("type=local,dest=./x", OutputSpec(type: "local", destination: "./x")),
       ("type=image,name=a,push=true", OutputSpec(type: "image", attributes: ["name": "a", "push": "true"])),
       ("type=image,\"name=a,b\", Compression=zstd", OutputSpec(type: "image", attributes: ["name": "a,b", "compression": "zstd"])),
@@ -29,18 +30,23 @@ import Testing
     (["-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a"], id: "0")]),
     (["-t", "a", "-tb:1"], [ExportRequest(type: "image", attributes: ["name": "a,b:1"], id: "0")]),
     (["-t", "a", "--push"], [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false"], id: "0")]),
-    (["-t", "a", "--push=true", "-o", "type=image,unpack=true"], [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "true"], id: "0")]),
+    (
+      ["-t", "a", "--push=true", "-o", "type=image,unpack=true"],
+      [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "true"], id: "0")]
+    ),
     (["-o", "type=registry,name=a"], [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false"], id: "0")]),
     (["--load"], [ExportRequest(type: "image", id: "0")]),
     (["--load", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a"], id: "0")]),
     (["--load", "--push", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false", "store": "true"], id: "0")]),
     (["-o", "type=docker", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a"], id: "0")]),
     (["-o", "out", "-t", "a"], [ExportRequest(type: "local", id: "0")]),
-    (["-o", "type=oci,dest=x.tar", "-o", "out", "-t", "a", "--push"],
-     [
-       ExportRequest(type: "oci", attributes: ["name": "a"], id: "0"), ExportRequest(type: "local", id: "1"),
-       ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false"], id: "2"),
-     ]),
+    (
+      ["-o", "type=oci,dest=x.tar", "-o", "out", "-t", "a", "--push"],
+      [
+        ExportRequest(type: "oci", attributes: ["name": "a"], id: "0"), ExportRequest(type: "local", id: "1"),
+        ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false"], id: "2"),
+      ]
+    ),
     (["-o", "type=cacheonly", "-t", "a"], []),
   ]
 
@@ -50,7 +56,9 @@ import Testing
   }
 
   @Test func targets() throws {
-    let targets = try plan(["-o", "out", "-o", "type=oci,dest=a/x.tar", "-o", "type=oci,tar=false,dest=layout", "-o", "-", "-o", "type=docker,dest=/d.tar", "."], in: scratch).client.exports
+    let targets = try plan(
+      ["-o", "out", "-o", "type=oci,dest=a/x.tar", "-o", "type=oci,tar=false,dest=layout", "-o", "-", "-o", "type=docker,dest=/d.tar", "."], in: scratch
+    ).client.exports
     func path(_ id: String) -> String {
       switch targets[id] {
       case .directory(let path): "directory \(path)"
@@ -59,7 +67,10 @@ import Testing
       case nil: "none"
       }
     }
-    #expect((0...4).map { path("\($0)") } == ["directory \(scratch.path)/out", "file \(scratch.path)/a/x.tar", "directory \(scratch.path)/layout", "descriptor 1", "file /d.tar"])
+    #expect(
+      (0...4).map { path("\($0)") } == [
+        "directory \(scratch.path)/out", "file \(scratch.path)/a/x.tar", "directory \(scratch.path)/layout", "descriptor 1", "file /d.tar",
+      ])
     #expect(failure { _ = try plan(["-o", "-", "."], in: scratch, terminal: true) }?.message.contains("terminal") == true)
   }
 

@@ -69,7 +69,9 @@ final class FakeEngine: EmbeddedEngine {
   private let onRun: @Sendable (RunRequest) async throws -> Int32
   private let stored: [LocalImage]
 
-  init(images: [LocalImage] = [], solve: @escaping Solve = { _, _, _ in SolveResponse() }, run: @escaping @Sendable (RunRequest) async throws -> Int32 = { _ in 0 }) {
+  init(
+    images: [LocalImage] = [], solve: @escaping Solve = { _, _, _ in SolveResponse() }, run: @escaping @Sendable (RunRequest) async throws -> Int32 = { _ in 0 }
+  ) {
     (stored, onSolve, onRun) = (images, solve, run)
   }
 
@@ -77,8 +79,12 @@ final class FakeEngine: EmbeddedEngine {
   var shutdowns: Int { state.withLock { $0.shutdowns } }
   var runs: [RunRequest] { state.withLock { $0.runs } }
 
-  func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse { try await onSolve(request, client, progress) }
-  func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] { platforms.map { PlatformSupport(platform: $0, kind: $0 == amd64 ? .native : .emulated(by: "QEMU 7.2.22")) } }
+  func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse {
+    try await onSolve(request, client, progress)
+  }
+  func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] {
+    platforms.map { PlatformSupport(platform: $0, kind: $0 == amd64 ? .native : .emulated(by: "QEMU 7.2.22")) }
+  }
   func images() async throws -> [LocalImage] { stored }
   func run(_ request: RunRequest) async throws -> Int32 {
     state.withLock { $0.runs.append(request) }

@@ -77,7 +77,8 @@ import Testing
 
   @Test func platformReport() {
     let support = [
-      PlatformSupport(platform: amd64, kind: .native), PlatformSupport(platform: Platform(os: "linux", architecture: "arm", variant: "v7"), kind: .emulated(by: "QEMU 7.2.22")),
+      PlatformSupport(platform: amd64, kind: .native),
+      PlatformSupport(platform: Platform(os: "linux", architecture: "arm", variant: "v7"), kind: .emulated(by: "QEMU 7.2.22")),
       PlatformSupport(platform: Platform(os: "linux", architecture: "s390x"), kind: .impossible(reason: "install qemu-user-static")),
     ]
     #expect(
@@ -90,7 +91,8 @@ import Testing
 
   @Test func metadata() {
     let response = [
-      "containerimage.digest": "sha256:ab", "image.name": "a<b", "containerimage.descriptor": "eyJtZWRpYVR5cGUiOiJ4Iiwic2l6ZSI6MX0=", "empty": "e30=", "number": "MTI=", "result.json": "{\"a\":[1]}",
+      "containerimage.digest": "sha256:ab", "image.name": "a<b", "containerimage.descriptor": "eyJtZWRpYVR5cGUiOiJ4Iiwic2l6ZSI6MX0=", "empty": "e30=",
+      "number": "MTI=", "result.json": "{\"a\":[1]}",
       "list": "W3siYSI6MX1d",
     ]
     // As Go's json.MarshalIndent writes the same map.
@@ -128,15 +130,19 @@ import Testing
     #expect(BuildObserver.summary([warning], details: false, colour: "") == "\n 1 warning found (use --debug to expand):\n - StageNameCasing: lower\n")
     #expect(
       BuildObserver.summary([warning], details: true, colour: "")
-        == "\n 1 warning found:\n - StageNameCasing: lower\nStage names should be lowercase\nMore info: https://docs\nDockerfile:1\n--------------------\n   1 | >>> FROM a AS B\n--------------------\n\n")
+        == "\n 1 warning found:\n - StageNameCasing: lower\nStage names should be lowercase\nMore info: https://docs\nDockerfile:1\n--------------------\n   1 | >>> FROM a AS B\n--------------------\n\n"
+    )
     #expect(BuildObserver.summary([], details: true, colour: "") == "")
   }
 
   @Test func sizesAndTimesAsDockerShowsThem() {
-    let sizes: [(Int64, String)] = [(0, "0B"), (999, "999B"), (1000, "1kB"), (1234, "1.23kB"), (12_345_678, "12.3MB"), (123_456_789, "123MB"), (1_500_000_000, "1.5GB")]
+    let sizes: [(Int64, String)] = [
+      (0, "0B"), (999, "999B"), (1000, "1kB"), (1234, "1.23kB"), (12_345_678, "12.3MB"), (123_456_789, "123MB"), (1_500_000_000, "1.5GB"),
+    ]
     for (bytes, text) in sizes { #expect(HumanFigures.size(bytes) == text) }
     let times: [(Int64, String)] = [
-      (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (600, "10 minutes"), (3600, "About an hour"), (7200, "2 hours"), (47 * 3600, "47 hours"),
+      (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (600, "10 minutes"), (3600, "About an hour"), (7200, "2 hours"),
+      (47 * 3600, "47 hours"),
       (3 * 86400, "3 days"), (20 * 86400, "2 weeks"), (90 * 86400, "3 months"), (800 * 86400, "2 years"),
     ]
     for (seconds, text) in times { #expect(HumanFigures.duration(seconds: seconds) == text) }

@@ -13,9 +13,12 @@ import Testing
   @Test func buildWritesWhatIsAskedFor() async throws {
     let scratch = try Scratch()
     try scratch.file("ctx/Dockerfile")
-    let engine = FakeEngine(solve: { _, _, _ in SolveResponse(exporterResponse: ["containerimage.digest": "sha256:aa", "containerimage.config.digest": "sha256:bb"]) })
+    let engine = FakeEngine(solve: { _, _, _ in
+      SolveResponse(exporterResponse: ["containerimage.digest": "sha256:aa", "containerimage.config.digest": "sha256:bb"])
+    })
     let status = await engine.main([
-      "--root", scratch.path + "/root", "build", "-t", "x", "--progress", "none", "--iidfile", scratch.path + "/iid", "--metadata-file", scratch.path + "/meta", scratch.path + "/ctx",
+      "--root", scratch.path + "/root", "build", "-t", "x", "--progress", "none", "--iidfile", scratch.path + "/iid", "--metadata-file", scratch.path + "/meta",
+      scratch.path + "/ctx",
     ])
     #expect(status == 0)
     #expect(Files.text(scratch.path + "/iid") == "sha256:bb")
@@ -53,7 +56,8 @@ import Testing
   }
 
   @Test func quietViewsKeepAFailedStepsLastOutput() {
-    let step = Digest.sha256(of: "step"), other = Digest.sha256(of: "other")
+    let step = Digest.sha256(of: "step")
+    let other = Digest.sha256(of: "other")
     final class Sink: ProgressSink { func emit(_ event: ProgressEvent) {} }
     let observer = BuildObserver(next: Sink(), keepsOutput: true)
     let now = Timestamp(seconds: 1)
@@ -81,7 +85,10 @@ import Testing
 
   @Test func runOptions() throws {
     let made = try request(
-      ["--rm", "-it", "--platform", "linux/arm64", "-e", "A=1", "-eB", "-e", "UNSET", "-v", "./src:/dst:ro", "-v/a:/b", "-w", "/x", "--entrypoint", "sh", "-u", "1:2", "--network=none", "me/app:1", "-c", "--rm", "-e"],
+      [
+        "--rm", "-it", "--platform", "linux/arm64", "-e", "A=1", "-eB", "-e", "UNSET", "-v", "./src:/dst:ro", "-v/a:/b", "-w", "/x", "--entrypoint", "sh", "-u",
+        "1:2", "--network=none", "me/app:1", "-c", "--rm", "-e",
+      ],
       environment: ["B": "2"])
     #expect(made.image.familiar == "me/app:1" && made.platform == Platform(os: "linux", architecture: "arm64"))
     #expect(made.arguments == ["-c", "--rm", "-e"] && made.environment == ["A=1", "B=2"])
@@ -89,7 +96,10 @@ import Testing
     #expect(made.workingDirectory == "/x" && made.user == "1:2" && made.entrypoint == ["sh"] && made.network == "none" && made.interactive && made.tty)
     #expect(try request(["--", "a", "b"]).arguments == ["b"])
     #expect(try request(["--entrypoint", "", "a"]).entrypoint == [])
-    for wrong in [["-v", "data:/x", "a"], ["-v", "/x", "a"], ["-v", "/a:b", "a"], ["-v", "/a:/b:odd", "a"], ["--network", "mine", "a"], ["-p", "80:80", "a"], ["--name=x", "a"], ["UPPER"]] {
+    for wrong in [
+      ["-v", "data:/x", "a"], ["-v", "/x", "a"], ["-v", "/a:b", "a"], ["-v", "/a:/b:odd", "a"], ["--network", "mine", "a"], ["-p", "80:80", "a"],
+      ["--name=x", "a"], ["UPPER"],
+    ] {
       #expect(failure { _ = try request(wrong) }?.domain == .usage, "\(wrong)")
     }
     #expect(throws: (any Error).self) { try Manifold.parseAsRoot(["run", "--plaform", "x", "a"]) }
@@ -99,13 +109,16 @@ import Testing
   @Test func platformMismatch() throws {
     let arm = Platform(os: "linux", architecture: "arm64")
     func image(_ name: String, _ platforms: [Platform]) throws -> LocalImage {
-      LocalImage(reference: try Reference(parsing: name).withDefaultTag, digest: .sha256(of: name), platforms: platforms, created: Timestamp(seconds: 0), size: 1)
+      LocalImage(
+        reference: try Reference(parsing: name).withDefaultTag, digest: .sha256(of: name), platforms: platforms, created: Timestamp(seconds: 0), size: 1)
     }
     let images = [try image("arm", [arm]), try image("both", [arm, amd64]), try image("amd", [amd64])]
     func warning(_ name: String, _ platform: Platform? = nil) throws -> String? {
       RunCommand.mismatchWarning(RunRequest(image: try Reference(parsing: name), platform: platform), images, host: amd64)
     }
-    #expect(try warning("arm") == "The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64) and no specific platform was requested")
+    #expect(
+      try warning("arm")
+        == "The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64) and no specific platform was requested")
     #expect(try warning("arm", arm) == nil)
     #expect(try warning("both") == nil)
     #expect(try warning("amd") == nil)
@@ -115,9 +128,11 @@ import Testing
   @Test func imagesTable() throws {
     let arm = Platform(os: "linux", architecture: "arm", variant: "v7")
     let image = LocalImage(
-      reference: try Reference(parsing: "hello:1"), digest: .sha256(of: "i"), platforms: [amd64, arm], created: Timestamp(seconds: 1_700_000_000), size: 1_234_567)
+      reference: try Reference(parsing: "hello:1"), digest: .sha256(of: "i"), platforms: [amd64, arm], created: Timestamp(seconds: 1_700_000_000),
+      size: 1_234_567)
     let other = LocalImage(
-      reference: try Reference(parsing: "localhost:5000/me/long-name:latest"), digest: .sha256(of: "j"), platforms: [amd64], created: Timestamp(seconds: 1_699_000_000), size: 12)
+      reference: try Reference(parsing: "localhost:5000/me/long-name:latest"), digest: .sha256(of: "j"), platforms: [amd64],
+      created: Timestamp(seconds: 1_699_000_000), size: 12)
     func shown(_ arguments: [String]) throws -> String {
       try #require(try Manifold.parseAsRoot(["images"] + arguments) as? ImagesCommand).text([image, other], now: 1_700_000_090)
     }
@@ -132,7 +147,8 @@ import Testing
     #expect(try shown(["--digests", "--no-trunc"]).contains(image.digest.description))
     #expect(
       try shown(["--format", "json"]).split(separator: "\n")[0]
-        == #"{"Containers":"N/A","CreatedAt":"2023-11-14 22:13:20 +0000 UTC","CreatedSince":"About a minute ago","Digest":"\#(image.digest)","ID":"de7d1b721a1e","Platforms":"linux/amd64,linux/arm/v7","Repository":"hello","SharedSize":"N/A","Size":"1.23MB","Tag":"1","UniqueSize":"N/A"}"#)
+        == #"{"Containers":"N/A","CreatedAt":"2023-11-14 22:13:20 +0000 UTC","CreatedSince":"About a minute ago","Digest":"\#(image.digest)","ID":"de7d1b721a1e","Platforms":"linux/amd64,linux/arm/v7","Repository":"hello","SharedSize":"N/A","Size":"1.23MB","Tag":"1","UniqueSize":"N/A"}"#
+    )
     #expect(throws: (any Error).self) { try Manifold.parseAsRoot(["images", "--format", "{{.ID}}"]) }
   }
 }

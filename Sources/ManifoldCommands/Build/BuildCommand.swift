@@ -27,15 +27,20 @@ struct BuildCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The directory that COPY and ADD read.", valueName: "context"))
   var context: String
 
-  @Option(name: [.customLong("file"), .customShort("f", allowingJoined: true)], parsing: .unconditional,
+  @Option(
+    name: [.customLong("file"), .customShort("f", allowingJoined: true)], parsing: .unconditional,
     help: ArgumentHelp("The Dockerfile; - reads it from standard input. Default: <context>/Dockerfile.", valueName: "file"))
   var file: String?
 
-  @Option(name: .customLong("platform"), parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("What to build for: os/arch[/variant], or local. May be repeated, or separated by commas. Default: DOCKER_DEFAULT_PLATFORM, else this machine's.", valueName: "platform"))
+  @Option(
+    name: .customLong("platform"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "What to build for: os/arch[/variant], or local. May be repeated, or separated by commas. Default: DOCKER_DEFAULT_PLATFORM, else this machine's.",
+      valueName: "platform"))
   var platforms: [String] = []
 
-  @Option(name: [.customLong("tag"), .customShort("t", allowingJoined: true)], parsing: .unconditionalSingleValue,
+  @Option(
+    name: [.customLong("tag"), .customShort("t", allowingJoined: true)], parsing: .unconditionalSingleValue,
     help: ArgumentHelp("The image's name, with a tag or without. May be repeated.", valueName: "name[:tag]"))
   var tags: [String] = []
 
@@ -45,33 +50,44 @@ struct BuildCommand: AsyncParsableCommand {
   @Flag(name: .customLong("load"), help: "Keep the image in the local store, also beside other outputs.")
   var load = false
 
-  @Option(name: [.customLong("output"), .customShort("o", allowingJoined: true)], parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("Where the result goes: a directory, - for a tar on standard output, or type=image|registry|oci|docker|local|tar[,dest=…][,key=value…]. May be repeated.", valueName: "output"))
+  @Option(
+    name: [.customLong("output"), .customShort("o", allowingJoined: true)], parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "Where the result goes: a directory, - for a tar on standard output, or type=image|registry|oci|docker|local|tar[,dest=…][,key=value…]. May be repeated.",
+      valueName: "output"))
   var outputs: [String] = []
 
   @Option(name: .customLong("target"), parsing: .unconditional, help: ArgumentHelp("The stage to build. Default: the last.", valueName: "stage"))
   var target: String?
 
-  @Option(name: .customLong("build-arg"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A value for an ARG; without =value it is taken from the environment. May be repeated.", valueName: "key[=value]"))
+  @Option(
+    name: .customLong("build-arg"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A value for an ARG; without =value it is taken from the environment. May be repeated.", valueName: "key[=value]"))
   var buildArguments: [String] = []
 
   @Option(name: .customLong("label"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A label of the image. May be repeated.", valueName: "key=value"))
   var labels: [String] = []
 
-  @Option(name: .customLong("secret"), parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("A secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE. It never becomes part of the image. May be repeated.", valueName: "secret"))
+  @Option(
+    name: .customLong("secret"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "A secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE. It never becomes part of the image. May be repeated.",
+      valueName: "secret"))
   var secrets: [String] = []
 
   @Flag(name: .customLong("no-cache"), help: "Run every step anew.")
   var noCache = false
 
-  @Option(name: .customLong("no-cache-filter"), parsing: .unconditionalSingleValue, help: ArgumentHelp("Run the steps of this stage anew. May be repeated.", valueName: "stage"))
+  @Option(
+    name: .customLong("no-cache-filter"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Run the steps of this stage anew. May be repeated.", valueName: "stage"))
   var noCacheFilters: [String] = []
 
   @Flag(name: .customLong("pull"), help: "Ask the registry for every base image, also for those kept here.")
   var pull = false
 
-  @Option(name: .customLong("add-host"), parsing: .unconditionalSingleValue,
+  @Option(
+    name: .customLong("add-host"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp("A line of /etc/hosts in RUN steps; host-gateway stands for this machine. May be repeated.", valueName: "name:address"))
   var extraHosts: [String] = []
 
@@ -81,19 +97,25 @@ struct BuildCommand: AsyncParsableCommand {
   @Option(name: .customLong("shm-size"), parsing: .unconditional, help: ArgumentHelp("The size of /dev/shm in RUN steps, such as 128m.", valueName: "bytes"))
   var shmSize: String?
 
-  @Option(name: .customLong("ulimit"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A limit of RUN steps, such as nofile=1024:2048. May be repeated.", valueName: "name=soft[:hard]"))
+  @Option(
+    name: .customLong("ulimit"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A limit of RUN steps, such as nofile=1024:2048. May be repeated.", valueName: "name=soft[:hard]"))
   var ulimits: [String] = []
 
   @Option(name: .customLong("cgroup-parent"), parsing: .unconditional, help: ArgumentHelp("The cgroup above those of RUN steps.", valueName: "cgroup"))
   var cgroupParent: String?
 
-  @Option(name: .customLong("allow"), parsing: .unconditionalSingleValue, help: ArgumentHelp("Let steps do more: network.host. May be repeated.", valueName: "entitlement"))
+  @Option(
+    name: .customLong("allow"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Let steps do more: network.host. May be repeated.", valueName: "entitlement"))
   var entitlements: [String] = []
 
   @Option(name: .customLong("jobs"), parsing: .unconditional, help: ArgumentHelp("Steps at once. Default: chosen from cores and memory.", valueName: "number"))
   var jobs: Int?
 
-  @Option(name: .customLong("progress"), parsing: .unconditional, help: ArgumentHelp("How progress is shown: auto, tty, plain, quiet, rawjson or none. Default: BUILDKIT_PROGRESS, else auto.", valueName: "view"))
+  @Option(
+    name: .customLong("progress"), parsing: .unconditional,
+    help: ArgumentHelp("How progress is shown: auto, tty, plain, quiet, rawjson or none. Default: BUILDKIT_PROGRESS, else auto.", valueName: "view"))
   var progress = "auto"
 
   @Flag(name: .shortAndLong, help: "Show no progress; print the image's digest at the end.")

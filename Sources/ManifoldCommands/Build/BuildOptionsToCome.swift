@@ -46,7 +46,8 @@ struct BuildOptionsToCome: ParsableArguments {
     ]
     if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }
     let singles: [(String, String?)] = [
-      ("--builder", builder), ("--call", call == "build" ? nil : call), ("--print", print), ("--memory", memory), ("--memory-swap", memorySwap), ("--cpu-shares", cpuShares),
+      ("--builder", builder), ("--call", call == "build" ? nil : call), ("--print", print), ("--memory", memory), ("--memory-swap", memorySwap),
+      ("--cpu-shares", cpuShares),
       ("--cpu-period", cpuPeriod), ("--cpu-quota", cpuQuota), ("--cpuset-cpus", cpusetCPUs), ("--cpuset-mems", cpusetMems),
     ]
     for (name, value) in singles { if let value { throw BuildError.notYet("\(name) \(value)") } }

@@ -28,7 +28,8 @@ extension BuildCommand {
     try refuseAttestations()
     let (mode, printsImageID) = try progressMode(facts.environment)
     let context = try ContextInput(context: context, file: file, facts: facts)
-    let platforms = try BuildCommand.platforms(platforms.isEmpty ? [facts.environment["DOCKER_DEFAULT_PLATFORM"] ?? ""].filter { !$0.isEmpty } : platforms, host: facts.host)
+    let platforms = try BuildCommand.platforms(
+      platforms.isEmpty ? [facts.environment["DOCKER_DEFAULT_PLATFORM"] ?? ""].filter { !$0.isEmpty } : platforms, host: facts.host)
     let tags = try BuildCommand.checkedTags(tags)
     let specs = try outputs.filter { !$0.isEmpty }.map { try OutputSpec(parsing: $0) }
     let output = try OutputPlan(specs, push: push, load: load, tags: tags, platformCount: platforms.count, facts: facts)
@@ -49,9 +50,11 @@ extension BuildCommand {
     return BuildPlan(
       request: SolveRequest(
         ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, entitlements: try allowed()),
-      client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), settings: global.settings(facts, jobs: jobs), platforms: platforms,
+      client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), settings: global.settings(facts, jobs: jobs),
+      platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
-      readsDockerfile: context.dockerfileDirectory == nil, warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes))
+      readsDockerfile: context.dockerfileDirectory == nil,
+      warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes))
   }
 
   // MARK: - Attributes of the frontend
@@ -62,6 +65,8 @@ extension BuildCommand {
     if arguments["SOURCE_DATE_EPOCH"] == nil, let epoch = facts.environment["SOURCE_DATE_EPOCH"], !epoch.isEmpty { arguments["SOURCE_DATE_EPOCH"] = epoch }
     if let syntax = arguments["BUILDKIT_SYNTAX"] { try BuildCommand.checkSyntax(syntax) }
     if TruthWord.parse(arguments["BUILDKIT_MULTI_PLATFORM"] ?? "") == true { out["multi-platform"] = "true" }
+    let given = Set(arguments.keys.map { $0.lowercased() })
+    for (key, value) in ProxySettings.buildArguments(facts.environment) where !given.contains(key.lowercased()) { arguments[key] = value }
     for (key, value) in arguments { out["build-arg:" + key] = value }
     for (key, value) in try StepSettings.pairs(labels, option: "--label") { out["label:" + key] = value }
     guard !noCache || noCacheFilters.isEmpty else { throw BuildError.usage("--no-cache and --no-cache-filter exclude one another") }
@@ -89,7 +94,9 @@ extension BuildCommand {
   /// BUILDKIT_SYNTAX names another frontend; the Dockerfile frontend's own images are what runs here anyway.
   private static func checkSyntax(_ syntax: String) throws {
     let image = syntax.split(separator: " ").first.map(String.init) ?? ""
-    guard !image.isEmpty else { throw BuildError.usage("--build-arg BUILDKIT_SYNTAX= is empty; leave the = away to take it from the environment if it is there") }
+    guard !image.isEmpty else {
+      throw BuildError.usage("--build-arg BUILDKIT_SYNTAX= is empty; leave the = away to take it from the environment if it is there")
+    }
     guard let name = try? Reference(parsing: image), ["docker/dockerfile", "docker/dockerfile-upstream"].contains(name.familiarName) else {
       throw BuildError.notYet("the frontend \(image) (BUILDKIT_SYNTAX)")
     }
@@ -170,7 +177,9 @@ extension BuildCommand {
       out.append("BUILDKIT_INLINE_CACHE has no effect yet: the image is made without an inline cache")
     }
     if !hasOutput, TruthWord.parse(environment["BUILDX_NO_DEFAULT_LOAD"] ?? "") != true {
-      out.append("No output specified. Build result will only remain in the build cache. To keep the image here give it a name with -t, to push it use --push, to write its files use -o")
+      out.append(
+        "No output specified. Build result will only remain in the build cache. To keep the image here give it a name with -t, to push it use --push, to write its files use -o"
+      )
     }
     return out
   }

@@ -66,7 +66,9 @@ struct BuildRun: Sendable {
   }
 
   private func removeIfPresent(_ path: String) async throws {
-    do { try await Blocking.run { if Files.exists(path) { try Files.removeTree(path) } } } catch let error as HostError { throw BuildError.usage("cannot replace \(path): \(error)") }
+    do { try await Blocking.run { if Files.exists(path) { try Files.removeTree(path) } } } catch let error as HostError {
+      throw BuildError.usage("cannot replace \(path): \(error)")
+    }
   }
   private func write(_ bytes: [UInt8], to path: String) async throws {
     do { try await Blocking.run { try Files.writeAtomically(bytes, to: path, durable: false) } } catch let error as HostError {

@@ -5,20 +5,31 @@ enum CommaFields {
   static func parse(_ text: String, option: String) throws -> [String] {
     var fields: [String] = []
     var field: [UInt8] = []
-    var isQuoted = false, wasQuoted = false
+    var isQuoted = false
+    var wasQuoted = false
     var bytes = Array(text.utf8)[...]
     let quote = UInt8(ascii: "\"")
     while let byte = bytes.popFirst() {
       if isQuoted {
-        guard byte == quote else { field.append(byte); continue }
-        if bytes.first == quote { field.append(quote); bytes.removeFirst() } else { isQuoted = false }
+        guard byte == quote else {
+          field.append(byte)
+          continue
+        }
+        if bytes.first == quote {
+          field.append(quote)
+          bytes.removeFirst()
+        } else {
+          isQuoted = false
+        }
       } else if byte == UInt8(ascii: ",") {
         fields.append(String(decoding: field, as: UTF8.self))
         (field, wasQuoted) = ([], false)
       } else if byte == quote, field.isEmpty, !wasQuoted {
         (isQuoted, wasQuoted) = (true, true)
       } else {
-        guard byte != quote, !wasQuoted else { throw BuildError.usage("\(option) \(text): a quote stands inside a field; quote the whole field, as in \"key=a,b\"") }
+        guard byte != quote, !wasQuoted else {
+          throw BuildError.usage("\(option) \(text): a quote stands inside a field; quote the whole field, as in \"key=a,b\"")
+        }
         field.append(byte)
       }
     }

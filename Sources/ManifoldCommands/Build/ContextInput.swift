@@ -13,11 +13,14 @@ struct ContextInput: Sendable {
   init(context: String, file: String?, facts: CommandFacts) throws {
     guard !context.isEmpty else { throw BuildError.usage("the build context is missing", suggestion: "Name a directory, such as . for this one.") }
     guard context != "-" else {
-      throw BuildError.notYet("a build context from standard input", suggestion: "Name a directory. A Dockerfile alone may come from standard input: manifold build -f - DIR")
+      throw BuildError.notYet(
+        "a build context from standard input", suggestion: "Name a directory. A Dockerfile alone may come from standard input: manifold build -f - DIR")
     }
     let directory = facts.absolute(context)
     guard let status = try? Files.status(directory) else {
-      if ContextInput.isRemote(context) { throw BuildError.notYet("a build context from an address (\(context))", suggestion: "Fetch it first and name the directory.") }
+      if ContextInput.isRemote(context) {
+        throw BuildError.notYet("a build context from an address (\(context))", suggestion: "Fetch it first and name the directory.")
+      }
       throw BuildError.usage("there is no directory \(context) to build")
     }
     guard status.kind == .directory else { throw BuildError.usage("the build context \(context) is a file; it must be a directory") }
@@ -31,7 +34,9 @@ struct ContextInput: Sendable {
       (dockerfileDirectory, filename) = (nil, "Dockerfile")
       return
     }
-    if file.hasPrefix("http://") || file.hasPrefix("https://") { throw BuildError.notYet("a Dockerfile from an address (\(file))", suggestion: "Fetch it first and name the file.") }
+    if file.hasPrefix("http://") || file.hasPrefix("https://") {
+      throw BuildError.notYet("a Dockerfile from an address (\(file))", suggestion: "Fetch it first and name the file.")
+    }
     let path = facts.absolute(file)
     let slash = path.lastIndex(of: "/") ?? path.startIndex
     let parent = slash == path.startIndex ? "/" : String(path[..<slash])
@@ -49,7 +54,9 @@ struct ContextInput: Sendable {
     guard let status = try? Files.status(directory + "/" + name) else {
       let others = ["Containerfile", "Dockerfile", "dockerfile"].filter { $0 != name && Files.exists(directory + "/" + $0) }
       let inContext = Files.exists(context + "/" + shown) ? "-f is looked up from this directory, not from the build context: -f \(context)/\(shown)" : nil
-      throw BuildError.usage("there is no Dockerfile \(shown)", suggestion: inContext ?? others.first.map { "There is \(directory)/\($0): name it with -f." } ?? "Name it with -f FILE.")
+      throw BuildError.usage(
+        "there is no Dockerfile \(shown)",
+        suggestion: inContext ?? others.first.map { "There is \(directory)/\($0): name it with -f." } ?? "Name it with -f FILE.")
     }
     guard status.kind != .directory else { throw BuildError.usage("the Dockerfile \(shown) is a directory") }
   }

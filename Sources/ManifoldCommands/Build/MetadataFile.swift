@@ -28,7 +28,8 @@ enum MetadataFile {
     digits.removeLast(padding)
     var out: [UInt8] = []
     out.reserveCapacity(digits.count * 3 / 4)
-    var buffer: UInt32 = 0, bits = 0
+    var buffer: UInt32 = 0
+    var bits = 0
     for digit in digits {
       let value: UInt8
       switch digit {

@@ -22,7 +22,9 @@ struct OutputSpec: Sendable, Hashable {
       self.init(type: text == "-" ? "tar" : "local", destination: text)
       return
     }
-    var type = "", destination = "", attributes: [String: String] = [:]
+    var type = ""
+    var destination = ""
+    var attributes: [String: String] = [:]
     for field in fields {
       guard let equals = field.firstIndex(of: "=") else { throw BuildError.usage("--output \(text): \"\(field)\" is not key=value") }
       let key = OutputSpec.trimmed(field[..<equals]).lowercased()
@@ -33,10 +35,14 @@ struct OutputSpec: Sendable, Hashable {
       default: attributes[key] = value
       }
     }
-    guard !type.isEmpty else { throw BuildError.usage("--output \(text): the type is missing", suggestion: "Types are \(OutputSpec.types.joined(separator: ", ")); for example: -o type=oci,dest=image.tar") }
+    guard !type.isEmpty else {
+      throw BuildError.usage(
+        "--output \(text): the type is missing", suggestion: "Types are \(OutputSpec.types.joined(separator: ", ")); for example: -o type=oci,dest=image.tar")
+    }
     guard OutputSpec.types.contains(type) else {
       let meant = Spelling.nearest(to: type, among: OutputSpec.types).map { "Did you mean \($0)? " } ?? ""
-      throw BuildError.usage("--output \(text): there is no output of type \"\(type)\"", suggestion: "\(meant)Types are \(OutputSpec.types.joined(separator: ", ")).")
+      throw BuildError.usage(
+        "--output \(text): there is no output of type \"\(type)\"", suggestion: "\(meant)Types are \(OutputSpec.types.joined(separator: ", ")).")
     }
     self.init(type: type, attributes: attributes, destination: destination)
   }
@@ -95,7 +101,9 @@ struct OutputPlan: Sendable {
         return
       }
       if output.type == "docker", platformCount > 1 {
-        throw BuildError.usage("a docker archive holds one platform, and \(platformCount) are asked for", suggestion: "Write an OCI archive: -o type=oci,dest=image.tar; or keep the image here: --load.")
+        throw BuildError.usage(
+          "a docker archive holds one platform, and \(platformCount) are asked for",
+          suggestion: "Write an OCI archive: -o type=oci,dest=image.tar; or keep the image here: --load.")
       }
       append(output.type, attributes, isArchive ? try file(output, facts) : try directory(output, facts))
     default: append(output.type, attributes)
@@ -104,7 +112,10 @@ struct OutputPlan: Sendable {
 
   private func directory(_ output: OutputSpec, _ facts: CommandFacts) throws -> ExportTarget {
     guard !output.destination.isEmpty else { throw BuildError.usage("an output of type \(output.type) needs a directory: -o type=\(output.type),dest=DIR") }
-    guard output.destination != "-" else { throw BuildError.usage("an output of type \(output.type) is a directory and cannot go to standard output", suggestion: "For a tar archive: -o type=tar,dest=-") }
+    guard output.destination != "-" else {
+      throw BuildError.usage(
+        "an output of type \(output.type) is a directory and cannot go to standard output", suggestion: "For a tar archive: -o type=tar,dest=-")
+    }
     let path = facts.absolute(output.destination)
     if let status = try? Files.status(path), status.kind != .directory { throw BuildError.usage("the output directory \(output.destination) is a file") }
     return .directory(path: path)
@@ -114,7 +125,8 @@ struct OutputPlan: Sendable {
     if output.destination.isEmpty || output.destination == "-" {
       guard !usesStandardOutput else { throw BuildError.usage("two outputs are to go to standard output") }
       guard !facts.standardOutputIsTerminal else {
-        throw BuildError.usage("an archive of type \(output.type) would be written to the terminal", suggestion: "Name a file (dest=FILE), or send standard output to one.")
+        throw BuildError.usage(
+          "an archive of type \(output.type) would be written to the terminal", suggestion: "Name a file (dest=FILE), or send standard output to one.")
       }
       usesStandardOutput = true
       return .descriptor(1)

@@ -10,12 +10,17 @@ struct SecretSpec: Sendable, Hashable {
   static let largest: Int64 = 500 * 1024
 
   init(parsing text: String, facts: CommandFacts) throws {
-    var id = "", path = "", variable = "", type = ""
+    var id = ""
+    var path = ""
+    var variable = ""
+    var type = ""
     for field in try CommaFields.parse(text, option: "--secret") {
       guard let (key, value) = CommaFields.pair(field) else { throw BuildError.usage("--secret \(text): \"\(field)\" is not key=value") }
       switch key {
       case "type":
-        guard value == "file" || value == "env" else { throw BuildError.usage("--secret \(text): there is no secret of type \"\(value)\"; types are file and env") }
+        guard value == "file" || value == "env" else {
+          throw BuildError.usage("--secret \(text): there is no secret of type \"\(value)\"; types are file and env")
+        }
         type = value
       case "id": id = value
       case "source", "src": path = value
@@ -35,7 +40,9 @@ struct SecretSpec: Sendable, Hashable {
     } else {
       let full = facts.absolute(path)
       guard let status = try? Files.status(full) else { throw BuildError.usage("--secret \(id): there is no file \(path)") }
-      guard status.size <= SecretSpec.largest else { throw BuildError.usage("--secret \(id): \(path) has \(status.size) bytes; a secret may have \(SecretSpec.largest)") }
+      guard status.size <= SecretSpec.largest else {
+        throw BuildError.usage("--secret \(id): \(path) has \(status.size) bytes; a secret may have \(SecretSpec.largest)")
+      }
       source = .file(path: full)
     }
   }

@@ -16,14 +16,18 @@ enum StepSettings {
     var unit = suffix
     if unit.hasSuffix("b") { unit.removeLast() }
     if unit.hasSuffix("i"), unit.count > 1 { unit.removeLast() }
-    guard let power = units[unit], let number = Double(digits), number >= 0, digits.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }) else { throw wrong }
+    guard let power = units[unit], let number = Double(digits), number >= 0, digits.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }) else {
+      throw wrong
+    }
     var value = number
     for _ in 0..<power { value *= 1024 }
     guard value < 9.2e18 else { throw wrong }
     return Int64(value)
   }
 
-  static let limitNames = ["core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"]
+  static let limitNames = [
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+  ]
 
   /// `--ulimit name=soft[:hard]`, each name once, in the order of names.
   static func ulimits(_ texts: [String]) throws -> String {
@@ -52,7 +56,9 @@ enum StepSettings {
     var out: [String] = []
     for text in texts {
       for field in try CommaFields.parse(text, option: "--add-host") {
-        guard let separator = field.firstIndex(of: "=") ?? field.firstIndex(of: ":") else { throw BuildError.usage("--add-host \(field): expected name:address") }
+        guard let separator = field.firstIndex(of: "=") ?? field.firstIndex(of: ":") else {
+          throw BuildError.usage("--add-host \(field): expected name:address")
+        }
         let name = String(field[..<separator])
         let addresses = String(field[field.index(after: separator)...])
         guard !name.isEmpty, !addresses.isEmpty else { throw BuildError.usage("--add-host \(field): expected name:address") }
@@ -73,7 +79,13 @@ enum StepSettings {
     for text in texts {
       let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
       guard !parts[0].isEmpty else { throw BuildError.usage("\(option) \(text): the key is missing") }
-      if parts.count == 2 { out[parts[0]] = parts[1] } else if let environment { if let value = environment[text] { out[text] = value } } else { out[text] = "" }
+      if parts.count == 2 {
+        out[parts[0]] = parts[1]
+      } else if let environment {
+        if let value = environment[text] { out[text] = value }
+      } else {
+        out[text] = ""
+      }
     }
     return out
   }
