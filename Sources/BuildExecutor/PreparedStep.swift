@@ -66,17 +66,22 @@
       if groups != .v2, !runtimeMakesGroups { plan.hide("/sys/fs/cgroup") }
       if runtimeMakesGroups { for path in Self.runtimeGroups(id, groups) { plan.removeCgroup(path) } }
 
-      var terminal = false
-      if case .attached(_, _, _, let wants, _) = streams { terminal = wants }
+      var terminal: Descriptor?
+      if case .attached(let input, _, _, terminal: true, _) = streams { terminal = input }
       var process = spec
       if !Self.isWritable(rootPlan) { process.readOnlyRoot = true }
-      let specification = RuntimeSpec(
+      var specification = RuntimeSpec(
         process: process, user: user, rootPath: scratch + "/rootfs", hostsPath: scratch + "/hosts", resolverPath: scratch + "/resolv.conf",
-        mounts: mounts.map(\.mount), terminal: terminal,
+        mounts: mounts.map(\.mount), terminal: terminal != nil,
         surroundings: RuntimeSpec.Surroundings(
           architecture: Platform.current.architecture, inUserNamespace: inUserNamespace, hasTTYGroup: machine.hasTTYGroup,
           hasUnifiedCgroups: groups == .v2 && machine.hasCgroupNamespaces, hasSeccomp: machine.hasSeccomp,
           deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? Self.runtimeGroup(id) : nil))
+
+      var size = winsize()
+      if let terminal, ioctl(terminal.raw, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 {
+        specification.terminalSize = (size.ws_row, size.ws_col)
+      }
 
       plan.file("hosts", hosts)
       plan.file("resolv.conf", HostFiles.resolverConfiguration(from: Files.text(executor.configuration.resolverFile) ?? ""))

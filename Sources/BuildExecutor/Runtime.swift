@@ -34,7 +34,8 @@ package struct Runtime: Sendable, Equatable {
 
   /// What the runtime's log says went wrong, in one line.
   static func message(inLog log: String) -> String? {
-    let lines: [String] = log.split(separator: "\n").map { (line: Substring) -> String in
+    let errors = log.split(separator: "\n").filter { line in !["level=warning", "level=info", "level=debug"].contains { line.contains($0) } }
+    let lines: [String] = errors.map { (line: Substring) -> String in
       // crun: "2024-01-01T00:00:00.000Z: message"; runc: time="…" level=error msg="message"
       if let start = line.firstRange(of: "msg=\"") {
         var message = line[start.upperBound...]

@@ -53,6 +53,8 @@ package struct RuntimeSpec: Sendable {
   /// The step's own mounts, resolved to paths.
   package var mounts: [Mount]
   package var terminal: Bool
+  /// Rows and columns that a terminal starts with.
+  package var terminalSize: (rows: UInt16, columns: UInt16)?
   package var surroundings: Surroundings
 
   package init(
@@ -128,6 +130,7 @@ package struct RuntimeSpec: Sendable {
       ("capabilities", ["bounding": .array(capabilities), "effective": .array(capabilities), "permitted": .array(capabilities)]),
     ])
     if !process.limits.isEmpty { object["rlimits"] = .array(try process.limits.map(Self.limit)) }
+    if terminal, let size = terminalSize { object["consoleSize"] = ["height": .int(Int(size.rows)), "width": .int(Int(size.columns))] }
     object["noNewPrivileges"] = false
     return .object(object)
   }

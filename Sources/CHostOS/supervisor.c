@@ -558,6 +558,9 @@ int manifold_supervisor_main(int argc, char **argv, char **envp) {
   signal(SIGCHLD, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_NAME, "manifold-server", 0, 0, 0);
+  // What the build had open by mistake must not stay open for as long as there are containers.
+  close_from(3);
+  umask(022);
   while (receive(c.fds, &c.fd_count) == 0) {
     if (c.fd_count >= 5) {
       c.control = c.fds[1];

@@ -88,6 +88,50 @@
       #expect(host.output == (try Directory.open("/proc/self/ns").readLink("net")) + "\n")
     }
 
+    @Test func terminals() async throws {
+      // crun 1.8 does not pass a terminal's new size on.
+      let resizes = try Runtime.find(named: ContainerExecutor.Configuration.fromEnvironment(scratch: "").runtime).kind == .runc
+      var numbers: (Int32, Int32) = (-1, -1)
+      var size = winsize(ws_row: 11, ws_col: 22, ws_xpixel: 0, ws_ypixel: 0)
+      try #require(openpty(&numbers.0, &numbers.1, nil, nil, &size) == 0)
+      let outer = Descriptor(owning: numbers.0), inner = Descriptor(owning: numbers.1)
+      let signals = AsyncStream.makeStream(of: Int32.self)
+      let plan = try await Fixture.writable().plan
+      let spec = ProcessSpec(
+        arguments: ["/bin/sh", "-c", "tty; test -t 2 && stty size; echo ready; read x; echo got $x; i=0; while test \"$(stty size)\" = '11 22' -a $i -lt $TURNS; do i=$((i+1)); sleep 0.02; done; stty size; echo the \"\"end; exit 5"],
+        environment: ["PATH=/bin", "TURNS=\(resizes ? 300 : 0)"])
+      let step = Task {
+        try await Fixture.executor.get().run(
+          spec, root: plan, locks: [], streams: .attached(input: inner, output: inner, error: inner, terminal: true, signals: signals.stream))
+      }
+      let seen = Task.detached {
+        var text = "", buffer = [UInt8](repeating: 0, count: 4096), stage = 0
+        while !text.contains("the end") {
+          var one = pollfd(fd: outer.raw, events: Int16(POLLIN), revents: 0)
+          guard poll(&one, 1, 10_000) == 1 else { break }
+          let n = read(outer.raw, &buffer, buffer.count)
+          guard n > 0 else { break }
+          text += String(decoding: buffer[..<n], as: UTF8.self)
+          if stage == 0, text.contains("ready") {
+            stage = 1
+            _ = write(outer.raw, "hello\n", 6)
+          }
+          if stage == 1, text.contains("got hello") {
+            stage = 2
+            var size = winsize(ws_row: 33, ws_col: 44, ws_xpixel: 0, ws_ypixel: 0)
+            _ = ioctl(outer.raw, UInt(TIOCSWINSZ), &size)
+            signals.continuation.yield(SIGWINCH)
+          }
+        }
+        return text
+      }
+      let text = await seen.value
+      if !text.contains("the end") { step.cancel() }
+      let exit = try await step.value
+      #expect(exit.code == 5)
+      #expect(text.contains("11 22") && text.contains("/dev/") && text.contains("33 44") == resizes, "\(text)")
+    }
+
     @Test func limits() async throws {
       let ran = try await Fixture.shell("ulimit -n; ulimit -Hn", change: { $0.limits = [.init(name: "nofile", soft: 123, hard: 456)] })
       #expect(ran.output == "123\n456\n", "\(ran)")

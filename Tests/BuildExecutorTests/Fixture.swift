@@ -47,7 +47,7 @@
     private static let debian = ["amd64": "amd64", "386": "i386", "arm64": "arm64", "arm": "armhf", "ppc64le": "ppc64el", "s390x": "s390x", "mips64le": "mips64el"]
     private static let applets = """
       [ ash awk cat chmod chown cp cut date dd df dirname echo env false find grep head hostname id ip ifconfig kill ln ls md5sum mkdir mknod mount mv nproc od printf ps pwd
-      readlink rm rmdir sed seq sh sleep sort stat sync tail tee test timeout touch tr true uname wc xargs yes
+      readlink rm rmdir sed seq sh sleep sort stat stty sync tail tee test timeout touch tr true tty uname wc xargs yes
       """
     private static let roots = Mutex<[String: Task<String, any Error>]>([:])
 

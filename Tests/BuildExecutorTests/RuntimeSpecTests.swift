@@ -104,6 +104,7 @@ import Testing
 
   @Test func runtimeMessages() {
     #expect(Runtime.message(inLog: "") == nil)
+    #expect(Runtime.message(inLog: "time=\"2024\" level=warning msg=\"unable to terminate initProcess\"\n") == nil)
     #expect(Runtime.message(inLog: "2024-05-01T10:00:00.000000Z: executable file `x` not found\n") == "executable file `x` not found")
     #expect(
       Runtime.message(inLog: "time=\"2024\" level=error msg=\"runc run failed: exec: \\\"x\\\": not found\"\n") == "runc run failed: exec: \"x\": not found")
