@@ -57,13 +57,23 @@ let parts: [Part] = [
   Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
   Part("BuildExecutor", own: ["CHostOS", "HostOS", "OCIModel", "Binaries"]),
-  Part("BuildEngine", own: ["BuildKitProto", "OCIModel", "PathPatterns", "HostOS"], external: [protobuf]),
+  Part(
+    "BuildEngine",
+    own: [
+      "OCIModel", "PathPatterns", "DockerfileSyntax", "BuildKitProto", "LLB", "BuildInterface", "BuildProgress", "HostOS", "LayerArchive", "ContentStore",
+      "OCIRegistry", "BuildSolver", "DockerfileFrontend", "BuildSnapshots", "BuildExecutor", "BuildOutputs",
+    ], external: [protobuf, grdb, http, nioCore, nioHTTP1]),
+  Part(
+    "EmbeddedBackend",
+    own: [
+      "OCIModel", "BuildEngine", "BuildInterface", "BuildProgress", "OCIRegistry", "HostOS", "ContentStore", "BuildSnapshots", "BuildExecutor",
+    ]),
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry"], external: [arguments]),
-  Part("manifold", .executable),
+  Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ]
 
 /// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results.

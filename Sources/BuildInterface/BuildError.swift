@@ -27,11 +27,13 @@ package struct BuildError: Error, Sendable, CustomStringConvertible {
   package var sources: [SourcePlace]
   /// The step's exit status when a process failed.
   package var exitCode: Int32?
+  /// The last lines that a failed process wrote.
+  package var output: [String]
   package var cause: (any Error)?
 
   package init(
     _ code: Code, _ domain: Domain = .build, _ message: String, suggestion: String? = nil, vertex: VertexPlace? = nil, sources: [SourcePlace] = [],
-    exitCode: Int32? = nil, cause: (any Error)? = nil
+    exitCode: Int32? = nil, output: [String] = [], cause: (any Error)? = nil
   ) {
     self.code = code
     self.domain = domain
@@ -40,6 +42,7 @@ package struct BuildError: Error, Sendable, CustomStringConvertible {
     self.vertex = vertex
     self.sources = sources
     self.exitCode = exitCode
+    self.output = output
     self.cause = cause
   }
 

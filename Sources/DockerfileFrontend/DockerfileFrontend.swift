@@ -98,6 +98,11 @@ extension DockerfileError {
   }
 }
 
+extension DockerfileFrontend {
+  /// Whether a frontend image (`docker/dockerfile:1`) is one that this frontend stands for.
+  package static func serves(image: String) -> Bool { OwnSyntax.isOurs(image) }
+}
+
 /// The frontends of a `# syntax` line that this one stands for: it needs no image and no network for them.
 enum OwnSyntax {
   static let names: Set<String> = ["docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"]

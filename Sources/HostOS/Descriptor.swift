@@ -25,6 +25,11 @@ package final class Descriptor: Sendable {
     return Descriptor(owning: try checked(fd, "open", path))
   }
 
+  /// A second one for a number that somebody else owns, as that of standard output.
+  package static func duplicate(of raw: Int32) throws -> Descriptor {
+    Descriptor(owning: try checked(fcntl(raw, F_DUPFD_CLOEXEC, 3).orErrno, "duplicate", "\(raw)"))
+  }
+
   /// A pipe's two ends.
   package static func pipe() throws -> (read: Descriptor, write: Descriptor) {
     var ends: [Int32] = [0, 0]
@@ -40,7 +45,7 @@ package final class Descriptor: Sendable {
   }
 
   package func duplicate() throws -> Descriptor {
-    Descriptor(owning: try checked(fcntl(raw, F_DUPFD_CLOEXEC, 3).orErrno, "duplicate", ""))
+    try Descriptor.duplicate(of: raw)
   }
 
   /// Whether programs that this process executes lose the descriptor (as all do unless told otherwise).

@@ -71,6 +71,9 @@ package struct FileStatus: Sendable, Hashable {
   /// An overlay's mark for "deleted here".
   package var isWhiteout: Bool { kind == .characterDevice && rdev.major == 0 && rdev.minor == 0 }
 
+  /// A directory nobody made: root's, 0755, at the epoch.
+  package static let emptyDirectory = FileStatus(mode: 0o040755, links: 2)
+
   /// Of something that no stat(2) told of.
   package init(
     device: UInt64 = 0, inode: UInt64 = 0, mode: UInt32, links: UInt64 = 1, uid: UInt32 = 0, gid: UInt32 = 0, rdev: DeviceNumber = DeviceNumber(major: 0, minor: 0),

@@ -23,7 +23,10 @@ extension ApplySession {
 
   /// Of `name` beneath `fd`, or of `fd` itself when it is "". A directory's times come at the end.
   func setMetadata(_ entry: TarEntry, _ fd: Int32, _ name: UnsafePointer<CChar>, _ path: ByteString, kind: ModeKind) throws {
-    if options.ownership == .preserve {
+    switch options.ownership {
+    case .ignore: break
+    case .fixed(let uid, let gid): try setOwner(uid, gid, fd, name, path)
+    case .preserve:
       guard let uid = UInt32(exactly: entry.uid), let gid = UInt32(exactly: entry.gid), uid != .max, gid != .max else {
         throw LayerArchiveError(.invalidEntry, "the owner \(entry.uid):\(entry.gid) is out of range", path: path)
       }
@@ -44,7 +47,7 @@ extension ApplySession {
   }
 
   func setOwner(_ uid: UInt32, _ gid: UInt32, _ fd: Int32, _ name: UnsafePointer<CChar>, _ path: ByteString) throws {
-    if options.ownership == .ignore { return }
+    if case .ignore = options.ownership { return }
     let code = hostos_chown(fd, name, uid, gid)
     if code == -EINVAL {
       throw LayerArchiveError(
@@ -73,8 +76,9 @@ extension ApplySession {
     // user.* is for files and directories alone.
     if attribute.hasPrefix("user.") { return kind != .file && kind != .directory }
     // Capabilities work in a user namespace, so refusing them is an error, unless owners do not count either. security.selinux and the like belong to the host's root.
-    if attribute == "security.capability" { return options.ownership == .ignore }
-    return true
+    guard attribute == "security.capability" else { return true }
+    if case .ignore = options.ownership { return true }
+    return false
   }
 
   // MARK: copying metadata up

@@ -17,6 +17,7 @@ final class ApplySession {
   let overlay: Bool
   let userXattr: Bool
   let lower: LowerView
+  let hasWhiteouts: Bool
   var result = ApplyResult()
   /// Directories' times (and modes that would lock us out), to be set when nothing is put in them any more.
   var directories: [ByteString: DirectoryState] = [:]
@@ -36,8 +37,9 @@ final class ApplySession {
     self.options = options
     switch options.form {
     case .overlay(let userXattr, let lower): (overlay, self.userXattr, self.lower) = (true, userXattr, lower)
-    case .plain: (overlay, userXattr, lower) = (false, false, .none)
+    case .plain, .archive: (overlay, userXattr, lower) = (false, false, .none)
     }
+    if case .archive = options.form { hasWhiteouts = false } else { hasWhiteouts = true }
     cursor = try TreeCursor(root: root, overlay: overlay, userXattr: userXattr, lower: lower)
     cursor.changing = { [unowned self] in try note($0) }
     cursor.made = { [unowned self] in try parentMade($0, from: $1) }
@@ -58,7 +60,7 @@ final class ApplySession {
     let components = ApplySession.cleaned(entry.path)
     guard let name = components.last else { return }
     let parents = components.dropLast()
-    if name.hasPrefix(Whiteout.prefix) { return try whiteOut(name, parents) }
+    if hasWhiteouts, name.hasPrefix(Whiteout.prefix) { return try whiteOut(name, parents) }
     if case .other(let flag) = entry.kind {
       throw LayerArchiveError(.unsupported, "an entry of type '\(Unicode.Scalar(flag).escaped(asASCII: true))', which layers never have", path: entry.path)
     }

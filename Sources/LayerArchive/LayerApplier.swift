@@ -17,12 +17,16 @@ package struct LayerApplier: Sendable {
     case overlay(userXattr: Bool, lower: LowerView)
     /// The directory is a copy of all the layers below: deletions delete.
     case plain
+    /// The archive is no layer but somebody's tar (`ADD x.tar /`): a name that begins with `.wh.` is a name.
+    case archive
   }
   package enum Ownership: Sendable {
     /// As the archive says. An id that the user namespace has not is an error (`unmappedOwner`).
     case preserve
     /// All files belong to whoever runs this.
     case ignore
+    /// All files belong to one owner.
+    case fixed(uid: UInt32, gid: UInt32)
   }
 
   package var form: Form

@@ -1,3 +1,8 @@
+import BuildInterface
+import EmbeddedBackend
+import HostOS
+import ManifoldCommands
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -6,7 +11,16 @@
   import Darwin
 #endif
 
-// The engine's parts are not joined yet (ARCHITECTURE.md, "State"): say so instead of pretending.
-let text = "manifold: this version cannot build images yet: its parts exist, but are not joined. See ARCHITECTURE.md, \"State\".\n"
-_ = text.withCString { write(STDERR_FILENO, $0, strlen($0)) }
-exit(1)
+// The composition root: the only place that knows both the commands and the engine.
+
+extension EmbeddedBackend: EmbeddedEngine {}
+
+let composition = Composition { settings in
+  #if os(Linux)
+    try Namespaces.enterIfNeeded()
+  #endif
+  return try await EmbeddedBackend(
+    .init(root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries))
+}
+
+exit(await Manifold.main(Array(CommandLine.arguments.dropFirst()), composition))

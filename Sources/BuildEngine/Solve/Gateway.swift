@@ -40,8 +40,7 @@ final class EngineGateway: FrontendGateway {
     if options.logName.isEmpty {
       image = try await resolve()
     } else {
-      let name = options.logName + (options.platform == environment.buildPlatform ? "" : "")
-      image = try await InternalVertex(name, unique: session.id + options.platform.description, progress).run { vertex in
+      image = try await InternalVertex(options.logName, unique: session.id + options.platform.description, progress).run { vertex in
         let image = try await resolve()
         if image.place == .localStore { vertex.log("\(reference.familiar): taken from the local store\n") }
         for warning in image.warnings { vertex.log(warning + "\n") }

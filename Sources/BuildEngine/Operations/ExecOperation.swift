@@ -57,9 +57,9 @@ struct ExecOperation: Op {
       throw BuildError(.permissionDenied, .build, "a step asks for security mode \"insecure\", which this engine does not grant")
     }
     return ProcessSpec(
-      args: meta.args, env: environment, cwd: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user, hostname: meta.hostname,
-      network: try network(), extraHosts: meta.extraHosts.map { .init(host: $0.host, address: $0.ip) },
-      ulimits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, mounts: mounts.processMounts, platform: platform,
+      arguments: meta.args, environment: environment, workingDirectory: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user,
+      hostname: meta.hostname.isEmpty ? nil : meta.hostname, network: network(), extraHosts: meta.extraHosts.map { .init(name: $0.host, address: $0.ip) },
+      limits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, mounts: mounts.processMounts, platform: platform,
       readOnlyRoot: mounts.readOnlyRoot)
   }
 
@@ -68,7 +68,7 @@ struct ExecOperation: Op {
       .notFound, .usage, "secret \"\(id)\" is required by a step, but was not given", suggestion: "add --secret id=\(id),src=FILE or --secret id=\(id),env=NAME to the command")
   }
 
-  private func network() throws -> ProcessSpec.Network {
+  private func network() -> ProcessSpec.Network {
     switch op.network {
     case .none: .none
     case .host: .host
@@ -78,15 +78,23 @@ struct ExecOperation: Op {
 
   private func run(_ spec: ProcessSpec, root: MountPlan, context: OpContext) async throws {
     let tail = OutputTail()
-    let exit = try await services.executor.run(spec, root: root, lock: context.keyLock) { output in
-      tail.add(output.bytes)
-      context.progress.log(stream: output.stream == .stderr ? 2 : 1, output.bytes)
+    let locks = (context.keyLock as? StoreKeyLock).map { [$0.lock.descriptor] } ?? []
+    let exit = try await services.executor.run(spec, root: root, locks: locks) { output in
+      switch output {
+      case .standardOutput(let bytes):
+        tail.add(bytes)
+        context.progress.log(bytes, stream: 1)
+      case .standardError(let bytes):
+        tail.add(bytes)
+        context.progress.log(bytes, stream: 2)
+      }
     }
     let allowed = op.meta.validExitCodes.isEmpty ? [0] : op.meta.validExitCodes
     guard !allowed.contains(exit.code) else { return }
     try Task.checkCancellation()
     var message = "process \"\(op.meta.args.joined(separator: " "))\" did not complete successfully: exit code: \(exit.code)"
     if exit.outOfMemory { message += " (killed: out of memory)" }
+    if let reason = exit.runtimeMessage { message += ": " + reason }
     throw BuildError(.unknown, .build, message, exitCode: exit.code, output: tail.lines)
   }
 }
@@ -114,7 +122,7 @@ struct ExecMounts {
   private var outputs: [Output] = []
   /// Writable mounts that nobody wants afterwards, and cache directories.
   private var scratch: [MutableRef] = []
-  private var caches: [CacheMountHandle] = []
+  private var caches: [CacheMountRef] = []
 
   init(op: Pb_ExecOp, trees: [TreeResult], services: EngineServices, context: OpContext) {
     self.op = op
@@ -206,16 +214,16 @@ struct ExecMounts {
         suggestion: "add --secret id=\(option.id),src=FILE or --secret id=\(option.id),env=NAME to the command")
     }
     processMounts.append(
-      ProcessMount(destination: destination(mount), secret: bytes, uid: option.uid, gid: option.gid, mode: option.mode & 0o777))
+      ProcessMount(destination: destination(mount), source: .memory(bytes: bytes, mode: option.mode & 0o777, uid: option.uid, gid: option.gid), readOnly: true))
   }
 
   private func destination(_ mount: Pb_Mount) -> String {
-    mount.dest.hasPrefix("/") ? GoPath.clean(mount.dest) : GoPath.join(["/", op.meta.cwd, mount.dest])
+    mount.dest.hasPrefix("/") ? SlashPath.clean(mount.dest) : SlashPath.join("/", op.meta.cwd, mount.dest)
   }
 
   private mutating func add(_ mount: Pb_Mount, _ plan: MountPlan) {
     processMounts.append(
-      ProcessMount(destination: destination(mount), plan: plan, subpath: mount.selector.isEmpty ? nil : mount.selector, readOnly: mount.readonly))
+      ProcessMount(destination: destination(mount), plan: plan, subpath: mount.selector == "/" ? "" : mount.selector, readOnly: mount.readonly))
   }
 
   /// Commits what the step wrote; in the order of the outputs.

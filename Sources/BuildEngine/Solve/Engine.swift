@@ -31,13 +31,13 @@ package final class Engine: Sendable {
   package let store: ContentStore
   package let images: LocalImages
   package let refs: RefStore
-  private let options: Options
-  private let services: EngineServices
+  let options: Options
+  let services: EngineServices
   private let solver: Solver
   private let emulation: any EmulationPlanning
 
   /// What the engine keeps in the store's database.
-  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, HTTPSource.migration] }
+  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, ContentKeys.migration, HTTPSource.migration] }
 
   /// The store must have been opened with `migrations`.
   package init(store: ContentStore, refs: RefStore, executor: any StepExecutor, emulation: any EmulationPlanning, options: Options) {
@@ -49,9 +49,9 @@ package final class Engine: Sendable {
     let services = EngineServices(store: store, images: images, refs: refs, executor: executor)
     self.services = services
     let cache = StoredCache(
-      id: "local", keys: SQLiteCacheKeyStorage(database: store.database), results: StoredResults(refs: refs))
+      id: "local", keys: SQLiteCacheKeyStorage(store: store), results: StoredResults(refs: refs))
     solver = Solver(
-      SolverOptions(cache: cache, jobs: options.jobs, keyLocking: StoreKeyLocking(store.keyLocks)) { vertex in try services.resolve(vertex) })
+      SolverOptions(cache: cache, jobs: options.jobs, keyLocking: StoreKeyLocking(locks: store.locks)) { vertex in try services.resolve(vertex) })
   }
 
   package func shutdown() async {
@@ -87,10 +87,10 @@ package final class Engine: Sendable {
     _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], progress: any ProgressSink
   ) async throws -> SolveResponse {
     let environment = FrontendEnvironment(
-      buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs)
+      buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
     let gateway = EngineGateway(environment: environment, job: job, session: session, services: services, progress: progress)
     let result = try await frontendResult(request, gateway)
-    try await announcePlatforms(result, session: session, progress: progress)
+    try await checkPlatforms(result)
     let source = try await exportSource(result, request: request)
     let exportEnvironment = ExportEnvironment(
       store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
@@ -106,7 +106,7 @@ package final class Engine: Sendable {
     case "dockerfile.v0": return try await DockerfileFrontend().build(gateway)
     case "gateway.v0":
       let source = request.frontendAttributes["source"] ?? ""
-      guard DockerfileFrontend.serves(source) else {
+      guard DockerfileFrontend.serves(image: source) else {
         throw BuildError(.unimplemented, .usage, "the frontend \(source) is not supported: only docker/dockerfile is, by our own implementation")
       }
       return try await DockerfileFrontend().build(gateway)
@@ -143,8 +143,8 @@ package final class Engine: Sendable {
 
   // MARK: Platforms
 
-  /// Which platforms steps run for, and how; shown before the first one starts. Throws when one of them cannot run here.
-  private func announcePlatforms(_ result: FrontendResult, session: SolveSession, progress: any ProgressSink) async throws {
+  /// Before the first step starts: throws when steps are to run for a platform that cannot run here. (How each of them runs, the command has shown.)
+  private func checkPlatforms(_ result: FrontendResult) async throws {
     var platforms: [Platform] = []
     var seen = Set<Digest>()
     for target in result.targets {
@@ -160,25 +160,10 @@ package final class Engine: Sendable {
     guard !platforms.isEmpty else { return }
     let ordered = result.targets.map(\.platform.normalized).filter { platforms.contains($0) } + platforms.filter { p in !result.targets.contains { $0.platform.normalized == p } }
     let support = await emulation.support(for: ordered)
-    guard support.contains(where: { $0.kind != .native }) || result.targets.count > 1 else { return }
-    try await InternalVertex("[internal] platforms", unique: session.id, progress).run { vertex in
-      for item in support { vertex.log(item.sentence + "\n", stream: 1) }
-      for item in support {
-        if case .impossible(let reason) = item.kind {
-          throw BuildError(.failedPrecondition, .build, "steps for \(item.platform) cannot run on this machine: \(reason)")
-        }
+    for item in support {
+      if case .impossible(let reason) = item.kind {
+        throw BuildError(.failedPrecondition, .build, "steps for \(item.platform) cannot run on this machine: \(reason)")
       }
-    }
-  }
-}
-
-extension PlatformSupport {
-  /// `linux/arm64: emulated by QEMU 7.2.22`
-  package var sentence: String {
-    switch kind {
-    case .native: "\(platform): native"
-    case .emulated(let by): "\(platform): emulated by \(by)"
-    case .impossible(let reason): "\(platform): impossible: \(reason)"
     }
   }
 }

@@ -1,5 +1,6 @@
 internal import BuildInterface
 internal import ContentStore
+internal import HostOS
 internal import OCIModel
 internal import OCIRegistry
 internal import Synchronization
@@ -33,7 +34,7 @@ final class ImageResolver: Sendable {
 
   /// What a name points at.
   private struct Root: Sendable {
-    var descriptor: Descriptor
+    var descriptor: OCIModel.Descriptor
     var bytes: [UInt8]
     var place: BaseImage.Place
   }
@@ -56,13 +57,26 @@ final class ImageResolver: Sendable {
     return try await image(reference, root, platform)
   }
 
-  private func localRoot(_ reference: Reference) async throws -> Root? {
-    if let digest = reference.digest {
-      guard try await images.contains(digest), let found = try await images.descriptor(of: digest) else { return nil }
-      return Root(descriptor: found, bytes: try await store.bytes(digest, limit: DocumentLimits.manifest), place: .localStore)
+  /// The platforms an image has, in its index's order.
+  func platforms(of reference: Reference) async throws -> [Platform] {
+    let reference = reference.withDefaultTag
+    let root: Root
+    if let local = try await localRoot(reference) { root = local } else { root = try await remoteRoot(reference) }
+    switch try ImageDocument(parsing: root.bytes, mediaType: root.descriptor.mediaType) {
+    case .index(let index): return ImageResolver.platforms(of: index)
+    case .manifest(let manifest): return [try ImageConfig(parsing: try await config(manifest.config, of: reference, root.place)).platform.normalized]
     }
-    guard let descriptor = try await images.resolve(reference) else { return nil }
-    return Root(descriptor: descriptor, bytes: try await store.bytes(descriptor.digest, limit: DocumentLimits.manifest), place: .localStore)
+  }
+
+  private static func platforms(of index: ImageIndex) -> [Platform] {
+    var found: [Platform] = []
+    for platform in index.manifests.compactMap({ $0.platform?.normalized }) where platform.os != "unknown" && !found.contains(platform) { found.append(platform) }
+    return found
+  }
+
+  private func localRoot(_ reference: Reference) async throws -> Root? {
+    guard let image = try await images.resolve(reference) else { return nil }
+    return Root(descriptor: image.descriptor, bytes: try await bytes(image.descriptor.digest, limit: DocumentLimits.manifest), place: .localStore)
   }
 
   private func remoteRoot(_ reference: Reference) async throws -> Root {
@@ -73,24 +87,28 @@ final class ImageResolver: Sendable {
       return flight
     }
     return try await flight.value {
-      let descriptor = try await self.pinned(reference) ?? self.client.resolve(reference)
-      let bytes = try await self.document(descriptor, of: reference)
-      return Root(descriptor: descriptor, bytes: bytes, place: .registry)
+      let descriptor = if let pinned = try await self.pinned(reference) { pinned } else { try await self.client.resolve(reference) }
+      return Root(descriptor: descriptor, bytes: try await self.document(descriptor, of: reference), place: .registry)
     }
   }
 
-  /// A digest cannot come to mean something else: what the store has under it needs no registry.
-  private func pinned(_ reference: Reference) async throws -> Descriptor? {
-    guard let digest = reference.digest, try await store.contains(digest) else { return nil }
-    let bytes = try await store.bytes(digest, limit: DocumentLimits.manifest)
-    guard let type = try? JSONValue(parsing: bytes)["mediaType"]?.stringValue else { return nil }
-    return Descriptor(mediaType: MediaType(type), digest: digest, size: Int64(bytes.count))
+  private func bytes(_ digest: Digest, limit: Int) async throws -> [UInt8] {
+    let store = store
+    return try await Blocking.run { try store.bytes(digest, limit: limit) }
   }
 
-  private func document(_ descriptor: Descriptor, of reference: Reference) async throws -> [UInt8] {
-    if try await store.contains(descriptor.digest) { return try await store.bytes(descriptor.digest, limit: DocumentLimits.manifest) }
+  /// A digest cannot come to mean something else: what the store has under it needs no registry.
+  private func pinned(_ reference: Reference) async throws -> OCIModel.Descriptor? {
+    guard let digest = reference.digest, store.contains(digest) else { return nil }
+    let text = try await bytes(digest, limit: DocumentLimits.manifest)
+    guard let type = try? JSONValue(parsing: text)["mediaType"]?.stringValue else { return nil }
+    return OCIModel.Descriptor(mediaType: MediaType(type), digest: digest, size: Int64(text.count))
+  }
+
+  private func document(_ descriptor: OCIModel.Descriptor, of reference: Reference) async throws -> [UInt8] {
+    if store.contains(descriptor.digest) { return try await bytes(descriptor.digest, limit: DocumentLimits.manifest) }
     let fetched = try await client.manifest(reference, digest: descriptor.digest)
-    try await store.ingest(fetched.bytes)
+    _ = try await store.put(fetched.bytes, mediaType: fetched.descriptor.mediaType)
     return fetched.bytes
   }
 
@@ -101,12 +119,12 @@ final class ImageResolver: Sendable {
     case .manifest(let single): manifest = single
     case .index(let index):
       let chosen = try choose(index, for: platform, reference, root.place)
-      let bytes: [UInt8]
+      let text: [UInt8]
       switch root.place {
-      case .localStore: bytes = try await store.bytes(chosen.digest, limit: DocumentLimits.manifest)
-      case .registry: bytes = try await document(chosen, of: reference)
+      case .localStore: text = try await bytes(chosen.digest, limit: DocumentLimits.manifest)
+      case .registry: text = try await document(chosen, of: reference)
       }
-      guard case .manifest(let found) = try ImageDocument(parsing: bytes, mediaType: chosen.mediaType) else {
+      guard case .manifest(let found) = try ImageDocument(parsing: text, mediaType: chosen.mediaType) else {
         throw BuildError(.failedPrecondition, .registry, "\(reference.familiar): the entry for \(platform) is an index inside an index, which is not supported")
       }
       manifest = found
@@ -120,23 +138,21 @@ final class ImageResolver: Sendable {
       reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings)
   }
 
-  private func config(_ descriptor: Descriptor, of reference: Reference, _ place: BaseImage.Place) async throws -> [UInt8] {
+  private func config(_ descriptor: OCIModel.Descriptor, of reference: Reference, _ place: BaseImage.Place) async throws -> [UInt8] {
     guard descriptor.size <= Int64(DocumentLimits.config) else {
       throw BuildError(.failedPrecondition, .registry, "\(reference.familiar): its config of \(descriptor.size) bytes is larger than the limit of \(DocumentLimits.config)")
     }
-    if try await !store.contains(descriptor.digest) {
-      try await client.fetchBlob(descriptor, from: reference, into: try await store.sink(for: descriptor))
+    if !store.contains(descriptor.digest) {
+      try await client.fetchBlob(descriptor, from: reference, into: store)
     }
-    return try await store.bytes(descriptor.digest, limit: DocumentLimits.config)
+    return try await bytes(descriptor.digest, limit: DocumentLimits.config)
   }
 
-  private func choose(_ index: ImageIndex, for platform: Platform, _ reference: Reference, _ place: BaseImage.Place) throws -> Descriptor {
+  private func choose(_ index: ImageIndex, for platform: Platform, _ reference: Reference, _ place: BaseImage.Place) throws -> OCIModel.Descriptor {
     let matcher = PlatformMatcher(only: platform)
     let candidates = index.manifests.filter { $0.platform.map { matcher.matches($0.normalized) } ?? false }
     if let best = candidates.min(by: { matcher.isBetter($0.platform, than: $1.platform) }) { return best }
-    let available = index.manifests.compactMap { $0.platform?.normalized }.filter { $0.os != "unknown" }.map(\.description)
-    var unique: [String] = []
-    for name in available where !unique.contains(name) { unique.append(name) }
+    let unique = ImageResolver.platforms(of: index).map(\.description)
     let where_ = place == .localStore ? " in the local store" : ""
     throw BuildError(
       .notFound, .registry, "\(reference.familiar)\(where_) has no image for \(platform)",

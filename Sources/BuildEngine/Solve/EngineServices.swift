@@ -16,9 +16,7 @@ final class EngineServices: Sendable {
   let images: LocalImages
   let refs: RefStore
   let executor: any StepExecutor
-  private let sessions = Mutex<[Int: SolveSession]>([:])
   private let http = Mutex<HTTPClient?>(nil)
-  private let contentHashes = Mutex<[String: ContentHash]>([:])
 
   init(store: ContentStore, images: LocalImages, refs: RefStore, executor: any StepExecutor) {
     self.store = store
@@ -47,13 +45,9 @@ final class EngineServices: Sendable {
 
   // MARK: Sessions
 
-  func begin(_ session: SolveSession, job: Int) { sessions.withLock { $0[job] = session } }
-  func end(job: Int) { _ = sessions.withLock { $0.removeValue(forKey: job) } }
-
-  /// The build on whose behalf an op works: the oldest of those that want its vertex.
+  /// A build on whose behalf an op works: any of those that want its vertex.
   func session(of context: OpContext) throws -> SolveSession {
-    let jobs = context.jobs.map(\.number).sorted()
-    let found = sessions.withLock { sessions in jobs.lazy.compactMap { sessions[$0] }.first }
+    let found = context.jobs.lazy.compactMap { $0.value(SolveSession.key) as? SolveSession }.first
     guard let found else { throw CancellationError() }
     return found
   }
@@ -85,19 +79,23 @@ final class EngineServices: Sendable {
     switch try TreeResult.of(result).tree {
     case .scratch: return try ContentHash(EmptyTree()).digest(of: selectors)
     case .local(let source):
-      let digest = try await Blocking.run { try source.hash.digest(of: selectors) }
-      return digest
-    case .snapshot(let ref):
-      return try await ref.withMounted { root in try ContentHash(MountedTree(root)).digest(of: selectors) }
+      return try await Blocking.run {
+        do { return try source.hash.digest(of: selectors) } catch let error as TreeError where error.code == .notFound {
+          throw MissingPath.error(error, selectors, in: source.tree)
+        }
+      }
+    case .snapshot(let ref): return try await ContentKeys(store: store).digest(of: ref, selectors)
     }
   }
 
   /// Hashes of files of clients' directories, remembered across builds.
-  func fileHashes() async throws -> any RememberedHashes { StoredFileHashes(store.fileHashes) }
+  var fileHashes: any RememberedHashes { StoredFileHashes(FileHashCache(store, kind: "buildkit.contenthash")) }
 }
 
 /// One build's own: its client, its registry connections, what it resolved.
 final class SolveSession: Sendable {
+  /// Under which a job carries its own.
+  static let key = "session"
   let id: String
   let client: any ClientServices
   let registry: RegistryClient

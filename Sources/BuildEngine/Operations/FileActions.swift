@@ -25,7 +25,7 @@ struct FileActions {
       return
     }
     let path = try TreePaths.resolve(action.path, in: tree, followLast: true)
-    if path.isEmpty || (try target.statusIfPresent(path)) != nil { return }
+    if try path.isEmpty || target.statusIfPresent(path) != nil { return }
     try target.makeDirectory(path, mode: mode)
     try target.setMode(path, mode)
     try finish(path, owner, options.time)
@@ -71,7 +71,7 @@ struct FileActions {
     let from = FileActions.clean(action.src), destination = FileActions.clean(action.dest)
     if !action.createDestPath {
       let parent = try TreePaths.resolve(TreePaths.parent(TreePaths.clean(action.dest)), in: tree, followLast: true)
-      guard parent.isEmpty || (try target.statusIfPresent(parent)) != nil else { throw TreeError(.notFound, "\"/\(parent)\": not found") }
+      guard try parent.isEmpty || target.statusIfPresent(parent) != nil else { throw TreeError(.notFound, "\"/\(parent)\": not found") }
     }
     var options = CopyOptions(owner: owner, time: FileActions.time(action.timestamp))
     if !action.modeStr.isEmpty {
@@ -124,7 +124,7 @@ enum Wildcards {
   static func matches(_ path: String, in tree: any TreeReader, followLinks: Bool) throws -> [String] {
     var fixed: [Substring] = [], rest: [Substring] = []
     for part in TreePaths.clean(path).split(separator: "/") {
-      if rest.isEmpty, !GoPath.containsWildcards(String(part)) { fixed.append(part) } else { rest.append(part) }
+      if rest.isEmpty, !Wildcard.hasWildcard(String(part)) { fixed.append(part) } else { rest.append(part) }
     }
     if rest.isEmpty { return [path] }
     let base = try TreePaths.resolve(fixed.joined(separator: "/"), in: tree, followLast: followLinks)
@@ -134,14 +134,14 @@ enum Wildcards {
       for name in try tree.children(directory) {
         let child = TreePaths.join(directory, name), childRelative = TreePaths.join(relative, name)
         // A component never matches a slash, so nothing deeper than the pattern can match.
-        if try GoPath.match(pattern, childRelative) {
+        if try Wildcard.matches(pattern, childRelative) {
           found.append("/" + child)
         } else if childRelative.split(separator: "/").count < rest.count, try tree.status(child)?.kind == .directory {
           try walk(child, childRelative)
         }
       }
     }
-    if base.isEmpty || (try tree.status(base))?.kind == .directory { try walk(base, "") }
+    if try base.isEmpty || tree.status(base)?.kind == .directory { try walk(base, "") }
     return found
   }
 }

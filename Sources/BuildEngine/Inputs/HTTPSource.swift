@@ -21,13 +21,12 @@ struct HTTPSource: Op {
   let gid: UInt32
   let services: EngineServices
 
-  static let migration = StoreMigration("http-source-1") { db in
-    try db.execute(
-      sql: """
+  static let migration = StoreMigration(
+    "http-source", 1,
+    sql: """
         CREATE TABLE http_source (
           request TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, filename TEXT NOT NULL, modified TEXT NOT NULL) WITHOUT ROWID;
         """)
-  }
 
   /// What a URL gave.
   private struct Fetched: Sendable {
@@ -77,7 +76,7 @@ struct HTTPSource: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     var found = try await resolved(context)
-    if try await !services.store.contains(found.digest) {
+    if !services.store.contains(found.digest) {
       let fetched = try await fetch(context)
       guard fetched.digest == found.digest else {
         throw BuildError(
@@ -89,7 +88,9 @@ struct HTTPSource: Op {
     let time = HTTPDate.nanoseconds(found.modified) ?? 0
     let layer = try await services.refs.newMutable(parent: nil, description: "http url \(url)", recordType: .regular)
     do {
-      let reader = try await services.store.reader(found.digest)
+      let store = services.store
+      let digest = found.digest
+      let reader = try await Blocking.run { try store.reader(digest) }
       let name = found.filename
       let size = reader.size
       let mode = mode == 0 ? 0o600 : mode
@@ -110,14 +111,14 @@ struct HTTPSource: Op {
 
   private func fetch(_ context: OpContext) async throws -> Fetched {
     let key = Digest.sha256(of: request).description
-    let known = try await services.store.database.read { db in
+    let known = try await services.store.read { db in
       try Row.fetchOne(db, sql: "SELECT etag, digest, filename, modified FROM http_source WHERE request = ?", arguments: [key])
         .map { row in (etag: row[0] as String, digest: row[1] as String, filename: row[2] as String, modified: row[3] as String) }
     }
     var message = HTTPClientRequest(url: url)
     message.headers.add(name: "User-Agent", value: "manifold")
     var unchanged: Fetched?
-    if let known, let digest = Digest(known.digest), try await services.store.contains(digest) {
+    if let known, let digest = Digest(known.digest), services.store.contains(digest) {
       message.headers.add(name: "If-None-Match", value: known.etag)
       unchanged = Fetched(digest: digest, filename: known.filename, modified: known.modified)
     }
@@ -138,7 +139,8 @@ struct HTTPSource: Op {
     let total = response.headers.first(name: "Content-Length").flatMap { Int64($0) } ?? 0
     let status = context.progress.transfer(url, total: total)
     defer { status.finish() }
-    let writer = try await services.store.writer()
+    let store = services.store
+    let writer = try await Blocking.run { try store.writer() }
     var count: Int64 = 0
     for try await buffer in response.body {
       let bytes = [UInt8](buffer: buffer)
@@ -146,11 +148,11 @@ struct HTTPSource: Op {
       try await Blocking.run { try bytes.withUnsafeBytes { try writer.write($0) } }
       status.update(count)
     }
-    let (digest, size) = try await writer.commit()
+    let (digest, size) = try await Blocking.run { try writer.commit() }
     let modified = response.headers.first(name: "Last-Modified").flatMap { HTTPDate.nanoseconds($0) == nil ? nil : $0 } ?? ""
     let found = Fetched(digest: digest, filename: safeName(disposition: response.headers.first(name: "Content-Disposition")), modified: modified)
     if let etag = response.headers.first(name: "ETag"), !etag.isEmpty {
-      try await services.store.database.write { db in
+      try await services.store.write { db in
         try db.execute(
           sql: "INSERT OR REPLACE INTO http_source (request, etag, digest, size, filename, modified) VALUES (?, ?, ?, ?, ?, ?)",
           arguments: [key, etag, found.digest.description, size, found.filename, found.modified])
@@ -172,7 +174,7 @@ struct HTTPSource: Op {
       if let name = safe(pair[1].trimmingPrefix(while: { $0 == " " || $0 == "\"" }).description.replacing("\"", with: "")) { return name }
     }
     var path = url[...]
-    if let scheme = path.range(of: "://") { path = path[scheme.upperBound...] }
+    path = path.dropFirst(path.hasPrefix("https://") ? 8 : 7)
     path = path.prefix { $0 != "?" && $0 != "#" }
     guard let slash = path.firstIndex(of: "/") else { return "download" }
     return safe(URLText.percentDecoded(String(path[slash...]))) ?? "download"

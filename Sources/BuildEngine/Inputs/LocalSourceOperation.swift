@@ -35,7 +35,7 @@ struct LocalSourceOperation: Op {
     defer { status.finish() }
     switch try await session.client.files.directory(named: name) {
     case .inPlace(let path):
-      let hashes = try await services.fileHashes()
+      let hashes = services.fileHashes
       let tree = try await Blocking.run {
         try LocalTree(try Directory.open(path), filter: filter, rememberedHashes: hashes)
       }

@@ -1,3 +1,4 @@
+internal import BuildInterface
 internal import BuildKitProto
 internal import BuildProgress
 internal import BuildSolver
@@ -62,8 +63,9 @@ extension EngineServices {
 
   private func source(_ source: Pb_SourceOp, _ payload: OpPayload) throws -> any Op {
     let identifier = source.identifier
-    guard let end = identifier.range(of: "://")?.lowerBound else { throw InvalidDefinition("invalid source \"\(identifier)\"") }
-    switch identifier[..<end] {
+    let scheme = identifier.prefix { $0 != ":" }
+    guard identifier.dropFirst(scheme.count).hasPrefix("://") else { throw InvalidDefinition("invalid source \"\(identifier)\"") }
+    switch scheme {
     case "docker-image":
       let mode: ImageResolveMode =
         switch source.attrs["image.resolvemode"] {

@@ -1,4 +1,5 @@
 internal import BuildInterface
+internal import BuildOutputs
 internal import BuildSnapshots
 internal import BuildSolver
 internal import ContentStore
@@ -26,7 +27,7 @@ struct ImageSource: Op {
   /// First what the name resolved to, then its layers, by whatever name they come.
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
     let (image, session) = try await image(context)
-    for warning in image.warnings where index == 0 { context.progress.log(stream: 2, Array((warning + "\n").utf8)) }
+    for warning in image.warnings where index == 0 { context.progress.log(warning + "\n") }
     let definition = OpCacheKey.image(image.digest, platform: platform)
     let digest = index == 0 ? definition : OpCacheKey.imageContent(image.config) ?? definition
     var options: [String: any Sendable] = [:]
@@ -37,34 +38,40 @@ struct ImageSource: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     let (image, session) = try await image(context)
-    let layers = image.manifest.layers
-    guard !layers.isEmpty else { return [TreeResult(.scratch)] }
-    guard layers.count == image.config.diffIDs.count else {
-      throw BuildError(
-        .failedPrecondition, .registry, "\(reference.familiar): its manifest has \(layers.count) layers, its config \(image.config.diffIDs.count)")
-    }
     let provider = LayerFetch(services: services, session: session, reference: image.reference, progress: context.progress)
-    var current: ImmutableRef?
-    do {
-      for (layer, diffID) in zip(layers, image.config.diffIDs) {
-        let parent = current
-        current = try await services.refs.layer(parent: parent, descriptor: layer, diffID: diffID, provider: provider)
-        await parent?.release()
-      }
-    } catch {
-      await current?.release()
-      throw error
-    }
-    guard let current else { return [TreeResult(.scratch)] }
-    return [TreeResult(.snapshot(current))]
+    guard let tree = try await services.refs.chain(of: image, provider: provider) else { return [TreeResult(.scratch)] }
+    return [TreeResult(.snapshot(tree))]
   }
 
   /// Nothing is downloaded here.
   func acquire(_ slots: JobSlots) async throws -> JobSlots.Lease? { nil }
 }
 
+extension RefStore {
+  /// An image's layers, each on the one below, none of them fetched yet; nil when it has none. The caller releases it.
+  func chain(of image: BaseImage, provider: any LayerProvider) async throws -> ImmutableRef? {
+    let layers = image.manifest.layers, diffIDs = image.config.diffIDs
+    guard layers.count == diffIDs.count else {
+      throw BuildError(
+        .failedPrecondition, .registry, "\(image.reference.familiar): its manifest has \(layers.count) layers, its config \(diffIDs.count)")
+    }
+    var current: ImmutableRef?
+    do {
+      for (descriptor, diffID) in zip(layers, diffIDs) {
+        let parent = current
+        current = try await layer(parent: parent, descriptor: descriptor, diffID: diffID, provider: provider)
+        await parent?.release()
+      }
+      return current
+    } catch {
+      await current?.release()
+      throw error
+    }
+  }
+}
+
 /// Brings the layers of one image into the store when a step needs them, with the client and credentials of the build that does.
-struct LayerFetch: LayerProvider {
+struct LayerFetch: RegistryLayerProvider {
   let services: EngineServices
   let session: SolveSession
   let reference: Reference
@@ -77,7 +84,7 @@ struct LayerFetch: LayerProvider {
   func fetch(_ descriptor: Descriptor, into store: ContentStore) async throws {
     let status = progress.transfer(descriptor.digest.description, total: descriptor.size)
     do {
-      try await session.registry.fetchBlob(descriptor, from: reference, into: try await store.sink(for: descriptor)) { transfer in
+      try await session.registry.fetchBlob(descriptor, from: reference, into: store) { transfer in
         status.update(transfer.bytes)
       }
       status.finish()

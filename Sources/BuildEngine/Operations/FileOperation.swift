@@ -130,12 +130,9 @@ private struct FileRun {
       try await mutable.withMounted { try FileActions($0).copy(action, from: EmptyTree(), owner: owner, expected: nil) }
       return
     }
-    try await ref.withMounted { source in
-      let reader = MountedTree(source)
-      return reader
-    } body: { reader in
-      try await mutable.withMounted { try FileActions($0).copy(action, from: reader, owner: owner, expected: nil) }
-    }
+    // The directory stays mounted for as long as somebody holds it.
+    let source = try await ref.withMounted { $0 }
+    try await mutable.withMounted { try FileActions($0).copy(action, from: MountedTree(source), owner: owner, expected: nil) }
   }
 
   /// Resolves names in the tree they are said to be in. A name that is not there counts as root's, as for the peers, and is said.
@@ -178,7 +175,7 @@ private struct FileRun {
       }
       if let found { return found }
     }
-    context.progress.log(stream: 2, Array("no entry \"\(named.name)\" in /\(file): its files will be root's\n".utf8))
+    context.progress.log("no entry \"\(named.name)\" in /\(file): its files will be root's\n")
     return nil
   }
 

@@ -29,8 +29,8 @@ struct TreeCopy {
   let target: Directory
   private let targetTree: MountedTree
   private let options: CopyOptions
-  private let include: PatternMatcher?
-  private let exclude: PatternMatcher?
+  private let include: PatternList?
+  private let exclude: PatternList?
   /// The digest a file had when cache keys were made from it; the copy must have the same.
   private let expected: (@Sendable (String) -> Digest?)?
   private var links: [LinkID: String] = [:]
@@ -53,8 +53,8 @@ struct TreeCopy {
     self.target = target
     targetTree = MountedTree(target)
     self.options = options
-    include = options.includePatterns.isEmpty ? nil : try PatternMatcher(options.includePatterns)
-    exclude = options.excludePatterns.isEmpty ? nil : try PatternMatcher(options.excludePatterns)
+    include = options.includePatterns.isEmpty ? nil : try PatternList(options.includePatterns)
+    exclude = options.excludePatterns.isEmpty ? nil : try PatternList(options.excludePatterns)
     self.expected = expected
   }
 
@@ -66,7 +66,7 @@ struct TreeCopy {
     let sourcePath = try TreePaths.resolve(from, in: source, followLast: options.followLinks)
     let (path, more) = try prepare(sourcePath, asked: from, destination: resolved)
     created += more
-    try copy(sourcePath, components: "", to: path, overwrite: false, include: nil, exclude: nil)
+    try copy(sourcePath, components: "", to: path, overwrite: false, include: .init(), exclude: .init())
     try DirectoryMaker(target, options).restoreTimes(of: created)
   }
 
@@ -94,18 +94,22 @@ struct TreeCopy {
   private func name(_ path: String) -> String { path.isEmpty ? "." : path }
 
   private mutating func copy(
-    _ path: String, components: String, to destination: String, overwrite: Bool, include parentInclude: MatchInfo?, exclude parentExclude: MatchInfo?
+    _ path: String, components: String, to destination: String, overwrite: Bool, include parentInclude: PatternList.Folder, exclude parentExclude: PatternList.Folder
   ) throws {
     if Task.isCancelled { throw CancellationError() }
     var included = true, excluded = false
-    var includeInfo: MatchInfo?, excludeInfo: MatchInfo?
+    var includeInfo = PatternList.Folder(), excludeInfo = PatternList.Folder()
     if !components.isEmpty {
-      if let include { (included, includeInfo) = include.matches(components, parent: parentInclude) }
+      if let include {
+        let visit = include.visit(components, in: parentInclude)
+        (included, includeInfo) = (visit.isExcluded, visit.folder)
+      }
       if let exclude {
-        (excluded, excludeInfo) = exclude.matches(components, parent: parentExclude)
+        let visit = exclude.visit(components, in: parentExclude)
+        (excluded, excludeInfo) = (visit.isExcluded, visit.folder)
         if excluded { included = false }
       }
-      if !included, include == nil, exclude?.hasExclusions != true { return }
+      if !included, include == nil, exclude?.hasExceptions != true { return }
     }
     guard let status = try statusOfSource(path) else { throw TreeError(.notFound, "\"/\(path)\": not found") }
     if !included, status.kind != .directory { return }
@@ -124,12 +128,12 @@ struct TreeCopy {
 
   private mutating func copyDirectory(
     _ path: String, _ components: String, _ destination: String, _ status: FileStatus, existing: FileStatus?, overwrite: Bool, included: Bool, excluded: Bool,
-    _ includeInfo: MatchInfo?, _ excludeInfo: MatchInfo?
+    _ includeInfo: PatternList.Folder, _ excludeInfo: PatternList.Folder
   ) throws {
     var created = false
     if included { created = try makeDirectory(destination, like: status, overwrite: overwrite) }
     parents.append(Parent(source: path, target: destination, copied: included))
-    if !excluded || exclude?.hasExclusions == true {
+    if !excluded || exclude?.hasExceptions == true {
       for child in try source.children(path) {
         try copy(
           TreePaths.join(path, child), components: TreePaths.join(components, child), to: TreePaths.join(destination, child), overwrite: true,
@@ -140,10 +144,10 @@ struct TreeCopy {
     if included && (overwrite || created) {
       try setMetadata(of: destination, from: path, status)
     } else if included, existing != nil {
-      try target.setTimes(name(destination), modified: options.time ?? status.modified)
+      try target.setTimes(name(destination), accessed: nil, modified: options.time ?? status.mtime)
     } else if parent.createdHere {
       // Its children came after its times were set.
-      try target.setTimes(name(destination), modified: options.time ?? status.modified)
+      try target.setTimes(name(destination), accessed: nil, modified: options.time ?? status.mtime)
     }
   }
 
@@ -186,8 +190,8 @@ struct TreeCopy {
         links[id] = destination
       }
       try copyContents(path, destination, status)
-    case .symbolicLink: try target.symlink(try source.readLink(path), at: destination)
-    case .characterDevice, .blockDevice, .fifo, .socket: try target.makeNode(destination, mode: status.mode, device: status.rdev)
+    case .symbolicLink: try target.symlink(target: try source.readLink(path), at: destination)
+    case .characterDevice, .blockDevice, .fifo, .socket: try target.makeNode(destination, kind: status.kind, mode: status.mode & 0o7777, device: status.rdev)
     default: throw TreeError("\"/\(path)\" is of an unknown kind")
     }
     try setMetadata(of: destination, from: path, status)
@@ -225,17 +229,9 @@ struct TreeCopy {
     }
     for (key, value) in try source.xattrs(path) {
       // Best effort, as the peers: a filesystem or namespace may refuse a namespace of attributes.
-      try? target.setXattr(key, value, of: destination)
+      try? target.setXattr(destination, key, value)
     }
-    try target.setTimes(destination, modified: options.time ?? status.modified)
-  }
-}
-
-extension FileStatus {
-  /// A directory nobody made: root's, 0755, at the epoch.
-  static var emptyDirectory: FileStatus {
-    FileStatus(
-      device: 0, inode: 0, mode: 0o040755, links: 2, uid: 0, gid: 0, rdev: DeviceNumber(major: 0, minor: 0), size: 0, accessed: 0, modified: 0, changed: 0)
+    try target.setTimes(destination, accessed: nil, modified: options.time ?? status.mtime)
   }
 }
 
@@ -262,13 +258,13 @@ struct DirectoryMaker {
     try target.makeDirectory(resolved, mode: bits)
     try target.setMode(resolved, bits)
     if let owner = options.owner { try target.setOwner(resolved, uid: owner.uid, gid: owner.gid) }
-    if let time = options.time { try target.setTimes(resolved, modified: time) }
+    if let time = options.time { try target.setTimes(resolved, accessed: time, modified: time) }
     made.append(resolved)
     return made
   }
 
   func restoreTimes(of directories: [String]) throws {
     guard let time = options.time else { return }
-    for path in directories.reversed() { try target.setTimes(path, modified: time) }
+    for path in directories.reversed() { try target.setTimes(path, accessed: time, modified: time) }
   }
 }

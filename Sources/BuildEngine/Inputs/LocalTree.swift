@@ -28,7 +28,7 @@ final class LocalTree: TreeReader {
     var includes = filter.includePatterns
     if !filter.followPaths.isEmpty, let followed = try FollowedPaths(root).patterns(for: filter.followPaths) { includes += followed }
     var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns)
-    try walk.directory(root, path: "", include: nil, exclude: nil)
+    try walk.directory(root, path: "", include: .init(), exclude: .init())
     var entries: [ExactPath: Entry] = [ExactPath(""): Entry(status: .emptyDirectory, children: [])]
     for (path, status) in walk.found { entries[ExactPath(path)] = Entry(status: status, children: []) }
     for (path, _) in walk.found { entries[ExactPath(TreePaths.parent(path))]?.children.append(TreePaths.name(path)) }
@@ -41,10 +41,10 @@ final class LocalTree: TreeReader {
   func status(_ path: String) throws -> FileStatus? { entries[ExactPath(path)]?.status }
   func children(_ path: String) throws -> [String] { entries[ExactPath(path)]?.children ?? [] }
   func readLink(_ path: String) throws -> String { try root.readLink(path) }
-  func open(_ path: String) throws -> Descriptor { try root.openFile(path, flags: .readOnly, follow: .none) }
+  func open(_ path: String) throws -> HostOS.Descriptor { try root.openFile(path, flags: .readOnly, follow: .none) }
   func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] {
     if path.isEmpty { return [] }
-    return try root.xattrs(path).map { ($0, try root.xattr($0, of: path) ?? []) }
+    return try root.xattrNames(path).map { ($0, try root.xattr(path, $0) ?? []) }
   }
   var count: Int { entries.count - 1 }
 }
@@ -52,36 +52,38 @@ final class LocalTree: TreeReader {
 /// One walk of a directory under include and exclude patterns, as fsutil's filter does it: a directory appears when it
 /// matches itself or something in it does; one that nothing in it can match is not entered.
 private struct LocalWalk {
-  private let include: PatternMatcher?
-  private let exclude: PatternMatcher?
+  private let include: PatternList?
+  private let exclude: PatternList?
+  private let prefixes: IncludePrefixes
   private(set) var found: [(String, FileStatus)] = []
   /// Directories on the way down that are not in `found` yet.
   private var pending: [(String, FileStatus)] = []
 
   init(include: [String], exclude: [String]) throws {
-    self.include = include.isEmpty ? nil : try PatternMatcher(include)
-    self.exclude = exclude.isEmpty ? nil : try PatternMatcher(exclude)
+    self.include = include.isEmpty ? nil : try PatternList(include)
+    prefixes = IncludePrefixes(include)
+    self.exclude = exclude.isEmpty ? nil : try PatternList(exclude)
   }
 
-  mutating func directory(_ directory: Directory, path: String, include parentInclude: MatchInfo?, exclude parentExclude: MatchInfo?) throws {
+  mutating func directory(_ directory: Directory, path: String, include parentInclude: PatternList.Folder, exclude parentExclude: PatternList.Folder) throws {
     for entry in try directory.entries() {
       if entry.kind == .socket { continue }
       let child = TreePaths.join(path, entry.name)
-      var includeInfo: MatchInfo?, excludeInfo: MatchInfo?
+      var includeInfo = PatternList.Folder(), excludeInfo = PatternList.Folder()
       var skip = false
       if let include {
-        let (matched, info) = include.matches(child, parent: parentInclude)
-        includeInfo = info
-        if !matched {
-          if entry.kind != .directory || !include.mayMatchBeneath(child) { continue }
+        let visit = include.visit(child, in: parentInclude)
+        includeInfo = visit.folder
+        if !visit.isExcluded {
+          if entry.kind != .directory || !prefixes.mayMatch(below: child) { continue }
           skip = true
         }
       }
       if let exclude {
-        let (matched, info) = exclude.matches(child, parent: parentExclude)
-        excludeInfo = info
-        if matched {
-          if entry.kind != .directory || !exclude.mayExceptBeneath(child) { continue }
+        let visit = exclude.visit(child, in: parentExclude)
+        excludeInfo = visit.folder
+        if visit.isExcluded {
+          if entry.kind != .directory || exclude.canPrune(excludedFolder: child) { continue }
           skip = true
         }
       }
@@ -103,6 +105,21 @@ private struct LocalWalk {
     found += pending
     pending.removeAll()
     found.append((path, status))
+  }
+}
+
+/// Where includes can match at all: the part of each before its first wildcard. What lies beside all of them is not walked.
+private struct IncludePrefixes {
+  private let fixed: [[Substring]]
+  init(_ patterns: [String]) {
+    fixed = patterns.filter { !$0.hasPrefix("!") }.map { pattern in
+      let parts = SlashPath.clean("/" + pattern).split(separator: "/")
+      return Array(parts.prefix { !Wildcard.hasWildcard(String($0)) })
+    }
+  }
+  func mayMatch(below directory: String) -> Bool {
+    let parts = directory.split(separator: "/")
+    return fixed.contains { fixed in zip(fixed, parts).allSatisfy { $0.utf8.elementsEqual($1.utf8) } }
   }
 }
 
@@ -143,10 +160,10 @@ private struct FollowedPaths {
   /// Where the links at a path (or all that match its last component) lead; nil when there are none.
   private func links(at path: String, wildcards: Bool) throws -> [String]? {
     let name = TreePaths.name(path), parent = TreePaths.parent(path)
-    if wildcards, GoPath.containsWildcards(name) {
+    if wildcards, Wildcard.hasWildcard(name) {
       guard try root.statusIfPresent(parent.isEmpty ? "." : parent)?.kind == .directory else { return nil }
       var out: [String] = []
-      for entry in try root.entries(parent.isEmpty ? "." : parent) where entry.kind == .symbolicLink && (try? GoPath.match(name, entry.name)) == true {
+      for entry in try root.entries(parent.isEmpty ? "." : parent) where entry.kind == .symbolicLink && (try? Wildcard.matches(name, entry.name)) == true {
         out += try links(at: TreePaths.join(parent, entry.name), wildcards: false) ?? []
       }
       return out

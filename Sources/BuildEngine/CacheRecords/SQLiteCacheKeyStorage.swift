@@ -6,11 +6,11 @@ internal import OCIModel
 /// Cache keys in the store's database: links and results as BuildKit's bbolt storage has them (solver/bboltcachestorage).
 /// Shared by all processes on one root.
 struct SQLiteCacheKeyStorage: CacheKeyStorage {
-  let database: DatabasePool
+  let store: ContentStore
 
-  static let migration = StoreMigration("solver-cache-1") { db in
-    try db.execute(
-      sql: """
+  static let migration = StoreMigration(
+    "solver-cache", 1,
+    sql: """
         CREATE TABLE cache_result (key TEXT NOT NULL, id TEXT NOT NULL, created INTEGER NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
         CREATE INDEX cache_result_id ON cache_result (id);
         CREATE TABLE cache_link (
@@ -18,10 +18,9 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
           PRIMARY KEY (source, input, output, digest, selector, target)) WITHOUT ROWID;
         CREATE INDEX cache_link_target ON cache_link (target);
         """)
-  }
 
   func exists(_ key: String) async throws -> Bool {
-    try await database.read { db in try SQLiteCacheKeyStorage.exists(key, db) }
+    try await store.read { db in try SQLiteCacheKeyStorage.exists(key, db) }
   }
 
   private static func exists(_ key: String, _ db: Database) throws -> Bool {
@@ -31,7 +30,7 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
   }
 
   func targets(of links: [(from: String, link: CacheLink)]) async throws -> [[String]] {
-    try await database.read { db in
+    try await store.read { db in
       let statement = try db.cachedStatement(
         sql: "SELECT target FROM cache_link WHERE source = ? AND input = ? AND output = ? AND digest = ? AND selector = ?")
       return try links.map { from, link in
@@ -41,7 +40,7 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
   }
 
   func results(of key: String) async throws -> [CacheResult] {
-    try await database.read { db in
+    try await store.read { db in
       try Row.fetchAll(db.cachedStatement(sql: "SELECT id, created FROM cache_result WHERE key = ?"), arguments: [key]).map { row in
         CacheResult(id: row[0], createdAt: Timestamp(nanosecondsSinceEpoch: row[1]))
       }
@@ -50,7 +49,7 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
 
   func apply(_ changes: [CacheChange]) async throws {
     if changes.isEmpty { return }
-    try await database.write { db in
+    try await store.write { db in
       for change in changes {
         switch change {
         case .addResult(let key, let result):
@@ -77,19 +76,19 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
   }
 
   func keys() async throws -> [String] {
-    try await database.read { db in
+    try await store.read { db in
       try String.fetchAll(db, sql: "SELECT key FROM cache_result UNION SELECT source FROM cache_link UNION SELECT target FROM cache_link")
     }
   }
 
   func keys(withResult id: String) async throws -> [String] {
-    try await database.read { db in
+    try await store.read { db in
       try String.fetchAll(db.cachedStatement(sql: "SELECT key FROM cache_result WHERE id = ? ORDER BY key"), arguments: [id])
     }
   }
 
   func backlinks(of key: String) async throws -> [(from: String, link: CacheLink)] {
-    try await database.read { db in
+    try await store.read { db in
       try Row.fetchAll(
         db.cachedStatement(sql: "SELECT source, input, output, digest, selector FROM cache_link WHERE target = ? ORDER BY source"), arguments: [key]
       ).map { row in

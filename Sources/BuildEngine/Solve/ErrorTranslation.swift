@@ -43,7 +43,7 @@ extension SourceLocation {
   /// The first range of it.
   fileprivate var place: SourcePlace? {
     guard let range = ranges.first else { return nil }
-    let first = max(1, range.start.line), last = max(first, range.end.line)
+    let first = max(1, range.startLine), last = max(first, range.endLine)
     return SourcePlace(filename: map.filename, data: map.data, lines: first...last)
   }
 }

@@ -1,0 +1,159 @@
+internal import BuildExecutor
+package import BuildInterface
+internal import BuildSnapshots
+internal import ContentStore
+package import HostOS
+internal import OCIModel
+internal import OCIRegistry
+internal import PathPatterns
+
+/// `manifold run`: one process in a container over an image, on a layer that goes with it.
+extension Engine {
+  /// The process's standard streams, and where words about it go.
+  package struct Terminal: Sendable {
+    package var input: HostOS.Descriptor
+    package var output: HostOS.Descriptor
+    package var error: HostOS.Descriptor
+    /// Passed on to the process.
+    package var signals: AsyncStream<Int32>?
+    package init(input: HostOS.Descriptor, output: HostOS.Descriptor, error: HostOS.Descriptor, signals: AsyncStream<Int32>? = nil) {
+      self.input = input
+      self.output = output
+      self.error = error
+      self.signals = signals
+    }
+  }
+
+  /// Runs a command in an image, which is fetched if it is not here; returns its exit status. `say` gets lines for the person. Throws `BuildError`.
+  package func run(
+    _ request: RunRequest, client: any ClientServices, terminal: Terminal, say: @escaping @Sendable (String) -> Void
+  ) async throws -> Int32 {
+    let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
+    do {
+      let status = try await run(request, registry: registry, terminal: terminal, say: say)
+      await registry.shutdown()
+      return status
+    } catch {
+      await registry.shutdown()
+      throw ErrorTranslation.buildError(error)
+    }
+  }
+
+  private func run(
+    _ request: RunRequest, registry: RegistryClient, terminal: Terminal, say: @escaping @Sendable (String) -> Void
+  ) async throws -> Int32 {
+    let (image, platform) = try await image(for: request, registry: registry, say: say)
+    let provider = RunLayers(registry: registry, reference: image.reference, say: say)
+    let tree = try await services.refs.chain(of: image, provider: provider)
+    let layer: MutableRef
+    do {
+      layer = try await refs.newMutable(parent: tree, description: "run \(image.reference.familiar)", recordType: .regular)
+    } catch {
+      await tree?.release()
+      throw error
+    }
+    let result: Result<StepExit, any Error>
+    do {
+      let spec = try RunSpec(request: request, config: image.config.config, platform: platform).process()
+      let input = request.interactive ? terminal.input : try Descriptor.open("/dev/null")
+      result = .success(
+        try await services.executor.run(
+          spec, root: try await layer.mountPlan(), locks: [],
+          streams: .attached(input: input, output: terminal.output, error: terminal.error, terminal: request.tty, signals: terminal.signals)))
+    } catch {
+      result = .failure(error)
+    }
+    await layer.discard()
+    await tree?.release()
+    let exit = try result.get()
+    if let message = exit.runtimeMessage { say("manifold: \(message)") }
+    return exit.code
+  }
+
+  /// The image, and the platform to run it as.
+  private func image(
+    for request: RunRequest, registry: RegistryClient, say: @escaping @Sendable (String) -> Void
+  ) async throws -> (BaseImage, Platform) {
+    let resolver = ImageResolver(store: store, images: images, client: registry)
+    if let platform = request.platform {
+      return (try await resolver.resolve(request.image, platform: platform, mode: .default), platform.normalized)
+    }
+    let host = options.platform.normalized
+    do {
+      return (try await resolver.resolve(request.image, platform: host, mode: .default), host)
+    } catch let error as BuildError where error.code == .notFound {
+      let platforms = try await resolver.platforms(of: request.image)
+      guard platforms.count == 1, let only = platforms.first else { throw error }
+      say(
+        "WARNING: The requested image's platform (\(only)) does not match the detected host platform (\(host)) and no specific platform was requested")
+      return (try await resolver.resolve(request.image, platform: only, mode: .default), only)
+    }
+  }
+}
+
+/// What a process in an image is, of the image's config and the command line: the rules of `docker run`.
+struct RunSpec {
+  let request: RunRequest
+  let config: ImageConfig.RunConfig
+  let platform: Platform
+
+  func process() throws -> ProcessSpec {
+    let entrypoint = request.entrypoint.map { $0 == [""] ? [] : $0 } ?? config.entrypoint ?? []
+    // A new entrypoint does not get the image's command.
+    let command = request.arguments.isEmpty && request.entrypoint == nil ? config.cmd ?? [] : request.arguments
+    let arguments = entrypoint + command
+    guard !arguments.isEmpty else {
+      throw BuildError(.invalidArgument, .usage, "\(request.image.familiar) has no command of its own", suggestion: "say which to run: manifold run \(request.image.familiar) /bin/sh")
+    }
+    return ProcessSpec(
+      arguments: arguments, environment: environment(), workingDirectory: request.workingDirectory ?? (config.workingDir.isEmpty ? "/" : config.workingDir),
+      user: request.user ?? config.user, hostname: nil, network: try network(), mounts: try mounts(), platform: platform)
+  }
+
+  /// The image's, then the command line's; the last of a name counts.
+  private func environment() -> [String] {
+    var names: [String] = [], values: [String: String] = [:]
+    var all = ["PATH=" + ImageDefaults.path]
+    if request.tty { all.append("TERM=xterm") }
+    for item in all + config.env + request.environment {
+      let name = String(item.prefix { $0 != "=" })
+      if values[name] == nil { names.append(name) }
+      values[name] = item
+    }
+    return names.compactMap { values[$0] }
+  }
+
+  private func network() throws -> ProcessSpec.Network {
+    switch request.network {
+    case nil, "host", "default", "bridge": .host
+    case "none": .none
+    case let other?: throw BuildError(.unimplemented, .usage, "--network \(other): only host and none are supported")
+    }
+  }
+
+  private func mounts() throws -> [ProcessMount] {
+    try request.volumes.map { volume in
+      guard volume.destination.hasPrefix("/") else {
+        throw BuildError(.invalidArgument, .usage, "invalid volume: the destination \"\(volume.destination)\" is not an absolute path")
+      }
+      guard volume.source.hasPrefix("/") else {
+        throw BuildError(.unimplemented, .usage, "named volumes are not supported: \"\(volume.source)\"", suggestion: "name a directory of this machine by its absolute path")
+      }
+      guard Files.exists(volume.source) else { throw BuildError(.notFound, .usage, "\(volume.source): no such file or directory to mount at \(volume.destination)") }
+      return ProcessMount(
+        destination: SlashPath.clean(volume.destination), plan: .bind(path: volume.source, readOnly: volume.readOnly), readOnly: volume.readOnly)
+    }
+  }
+}
+
+/// Brings the layers of an image that is to be run.
+private struct RunLayers: LayerProvider {
+  let registry: RegistryClient
+  let reference: Reference
+  let say: @Sendable (String) -> Void
+
+  func fetch(_ descriptor: OCIModel.Descriptor, into store: ContentStore) async throws {
+    say("fetching \(descriptor.digest) of \(reference.familiar) (\(descriptor.size) bytes)")
+    try await registry.fetchBlob(descriptor, from: reference, into: store)
+  }
+}

@@ -1,0 +1,83 @@
+internal import BuildEngine
+internal import BuildExecutor
+package import BuildInterface
+package import BuildProgress
+internal import BuildSnapshots
+internal import ContentStore
+internal import HostOS
+package import OCIModel
+internal import OCIRegistry
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// The engine in this process, on one root, with the local disk as its client. Whoever opens it calls `shutdown`.
+package final class EmbeddedBackend: BuildBackend, LocalEngine {
+  package struct Options: Sendable {
+    /// The store; nil takes the default place (StoreLayout.defaultRoot).
+    package var root: String?
+    /// Steps at once; nil is chosen from cores and memory.
+    package var jobs: Int?
+    /// Registries reached without TLS, or with a certificate nobody vouches for.
+    package var insecureRegistries: Set<String>
+    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = []) {
+      self.root = root
+      self.jobs = jobs
+      self.insecureRegistries = insecureRegistries
+    }
+  }
+
+  private let engine: Engine
+  private let store: ContentStore
+  private let executor: ContainerExecutor
+  private let credentials: any CredentialService
+
+  /// Opens the store, sweeping what dead processes left in it. Throws `StoreError`, `SnapshotError`, `ExecutorError`.
+  package init(_ options: Options, environment: [String: String] = RegistryConfiguration.processEnvironment) async throws {
+    let root = try options.root ?? StoreLayout.defaultRoot(environment: environment, isSystem: HostFacts.isRoot && !HostFacts.inUserNamespace)
+    store = try await ContentStore.open(root: root, migrations: Engine.migrations)
+    let refs = try await RefStore.open(store: store)
+    let scratch = root + "/run"
+    executor = try await Blocking.run { try ContainerExecutor(.fromEnvironment(scratch: scratch)) }
+    credentials = DockerCredentials(DockerConfigCredentials(environment: environment))
+    engine = Engine(
+      store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),
+      options: .init(
+        jobs: options.jobs ?? EmbeddedBackend.defaultJobs, registry: RegistryConfiguration(insecureHosts: options.insecureRegistries, environment: environment),
+        platform: executor.emulation.hostPlatform))
+  }
+
+  /// Two steps a core, since steps wait for disks and networks too; fewer where memory is short (half a GiB a step).
+  package static var defaultJobs: Int { max(1, min(max(4, 2 * HostFacts.cores), Int(HostFacts.availableMemory / (512 << 20)))) }
+
+  package func shutdown() async {
+    await engine.shutdown()
+    // Nothing is lost when it fails: every row was written when it was made.
+    try? await store.close()
+  }
+
+  /// The local disk as a build's client.
+  package func client(_ description: ClientDescription) -> any ClientServices { LocalClient(description, credentials: credentials) }
+
+  package func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse {
+    try await engine.solve(request, client: client, progress: progress)
+  }
+
+  package func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] { await EmulationReport(executor.emulation).support(for: platforms) }
+
+  package func images() async throws -> [BuildInterface.LocalImage] { try await ImageList(store).images() }
+
+  package func run(_ request: RunRequest) async throws -> Int32 {
+    let terminal = Engine.Terminal(
+      input: try HostOS.Descriptor.duplicate(of: 0), output: try HostOS.Descriptor.duplicate(of: 1), error: try HostOS.Descriptor.duplicate(of: 2),
+      signals: try Signals.events([Signals.interrupt, Signals.terminate, Signals.hangUp, Signals.quit, Signals.windowChange]))
+    return try await engine.run(request, client: client(ClientDescription()), terminal: terminal) { line in
+      _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
+    }
+  }
+}

@@ -1,0 +1,67 @@
+internal import BuildInterface
+internal import HostOS
+internal import OCIRegistry
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A build's client on this machine: directories in place, secrets from files and the environment, registry logins from docker's config.
+struct LocalClient: ClientServices, FileService, SecretService, ExportService {
+  let description: ClientDescription
+  let credentials: any CredentialService
+  init(_ description: ClientDescription, credentials: any CredentialService) {
+    self.description = description
+    self.credentials = credentials
+  }
+  var files: any FileService { self }
+  var secrets: any SecretService { self }
+  var exports: any ExportService { self }
+
+  /// BuildKit's (session/secrets): 500 KiB.
+  private static let secretLimit = 500 << 10
+
+  func directory(named name: String) async throws -> LocalDirectory {
+    guard let path = description.directories[name] else {
+      throw BuildError(.notFound, .usage, "the build asks for the local directory \"\(name)\", which was not given")
+    }
+    return .inPlace(path: path)
+  }
+
+  func secret(id: String) async throws -> [UInt8]? {
+    switch description.secrets[id] {
+    case nil: return nil
+    case .environment(let name)?: return getenv(name).map { Array(String(cString: $0).utf8) }
+    case .file(let path)?:
+      do {
+        return try await Blocking.run { try Files.read(path, limit: LocalClient.secretLimit) }
+      } catch let error as HostError {
+        throw BuildError(error.code == .notFound ? .notFound : .invalidArgument, .usage, "cannot read secret \"\(id)\"", suggestion: "secrets are files of at most 500 KiB", cause: error)
+      }
+    }
+  }
+
+  func target(id: String) async throws -> ExportTarget {
+    guard let target = description.exports[id] else { throw BuildError(.invalidArgument, .usage, "output \(id) has no destination", suggestion: "add dest=PATH to it") }
+    return target
+  }
+}
+
+/// Logins of docker's config file and its credential helpers.
+struct DockerCredentials: CredentialService {
+  private let provider: any RegistryCredentialProvider
+  init(_ provider: any RegistryCredentialProvider) { self.provider = provider }
+
+  func credential(host: String) async throws -> BuildCredential? {
+    switch try await provider.credential(for: host) {
+    case nil: nil
+    case .password(let user, let password)?: BuildCredential(username: user, secret: password)
+    case .identityToken(let token)?: BuildCredential(username: "", secret: token)
+    case .registryToken(let token)?: BuildCredential(username: "", secret: "", registryToken: token)
+    }
+  }
+}
