@@ -68,7 +68,7 @@ extension OpCacheKey {
     return OpCacheKey(digest: .sha256(of: JSONValue.object(document).encoded()), inputs: try mountInputs(op, inputCount: inputCount))
   }
 
-  private static func addOptional(_ platform: Platform, to document: inout JSONObject) {
+  static func addOptional(_ platform: Platform, to document: inout JSONObject) {
     if !platform.variant.isEmpty { document["Variant"] = .string(platform.variant) }
     if !platform.osVersion.isEmpty { document["OSVersion"] = .string(platform.osVersion) }
     if !platform.osFeatures.isEmpty { document["OSFeatures"] = .array(platform.osFeatures.map { .string($0) }) }
@@ -203,25 +203,6 @@ extension OpCacheKey {
     return all.enumerated().sorted { a, b in
       ExactPath(a.element.path) == ExactPath(b.element.path) ? a.offset < b.offset : TreePaths.precedes(a.element.path, b.element.path)
     }.map(\.element)
-  }
-
-  // MARK: Sources
-
-  /// `key` is what a source says identifies its content.
-  static func source(_ key: String) -> Digest { .sha256(of: "buildkit.source.v0:" + key) }
-
-  /// The definition key of an image: what the name resolved to, for a platform.
-  static func image(_ digest: Digest, platform: Platform) -> Digest {
-    var document = JSONObject([("Digest", .string(digest.description)), ("OS", .string(platform.os)), ("Arch", .string(platform.architecture))])
-    addOptional(platform, to: &document)
-    return source(Digest.sha256(of: JSONValue.object(document).encoded()).description)
-  }
-
-  /// The content key of an image: its layers' chain id (image-spec, "Layer ChainID"), whatever the name; nil without layers.
-  static func imageContent(_ config: ImageConfig) -> Digest? {
-    guard var chain = config.diffIDs.first else { return nil }
-    for id in config.diffIDs.dropFirst() { chain = .sha256(of: "\(chain) \(id)") }
-    return source(chain.description)
   }
 }
 

@@ -6,7 +6,7 @@ internal import OCIModel
 enum FileHash {
   /// `linkTarget` is a symlink's. Names are hashed by the directory, not here.
   static func header(
-    _ status: FileStatus, linkTarget: String, xattrs: [(name: String, value: [UInt8])], into hasher: inout DigestHasher
+    _ status: FileStatus, linkTarget: String, xattrs: [(name: String, value: [UInt8])], deviceNumbersCount: Bool = false, into hasher: inout DigestHasher
   ) {
     // A symlink's own mode differs between systems and means nothing.
     let permissions = (status.kind == .symbolicLink ? 0o777 : status.mode & 0o777) | status.mode & 0o7000
@@ -20,7 +20,8 @@ enum FileHash {
     // A socket has no type of its own there: it counts as a regular file of its size.
     case .regular, .socket, .unknown: (type, size) = ("0", status.size)
     }
-    let device = status.kind == .characterDevice || status.kind == .blockDevice ? status.rdev : DeviceNumber(major: 0, minor: 0)
+    let isDevice = status.kind == .characterDevice || status.kind == .blockDevice
+    let device = deviceNumbersCount && isDevice ? status.rdev : DeviceNumber(major: 0, minor: 0)
     hasher.update("namemode\(permissions)uid\(status.uid)gid\(status.gid)size\(size)typeflag\(type)linkname")
     hasher.update(PathText.bytes(linkTarget))
     hasher.update("unamegnamedevmajor\(device.major)devminor\(device.minor)")
@@ -40,7 +41,7 @@ enum FileHash {
   static func digest(_ path: String, status: FileStatus, in tree: any TreeReader) throws -> Digest {
     var hasher = DigestHasher()
     let link = status.kind == .symbolicLink ? try tree.readLink(path) : ""
-    header(status, linkTarget: link, xattrs: try tree.xattrs(path), into: &hasher)
+    header(status, linkTarget: link, xattrs: try tree.xattrs(path), deviceNumbersCount: tree.deviceNumbersCount, into: &hasher)
     if status.kind == .regular, status.size > 0 {
       let file = try tree.open(path)
       let size = min(Int(clamping: status.size), 256 << 10)

@@ -73,8 +73,11 @@ struct IncludedPaths {
       followLast = fixed.count < parts.count
     }
     let start = try TreePaths.resolve(origin, in: hash.tree, followLast: followLast)
-    // Only what is in a directory is looked at: a selector of one file with filters takes nothing.
-    if start.isEmpty { try folder(start, shown: origin) } else if try hash.tree.status(start)?.kind == .directory { try folder(start, shown: origin) }
+    if start.isEmpty {
+      try folder(start, shown: origin)
+    } else if let status = try hash.tree.status(start) {
+      if status.kind == .directory { try folder(start, shown: origin) } else { try visitFile(start, origin, status) }
+    }
     for required in selector.requiredPaths where !taken.contains(where: { $0.path.utf8.starts(with: required.utf8) }) {
       throw TreeError(.notFound, "\"\(required)\": not found")
     }
@@ -84,7 +87,7 @@ struct IncludedPaths {
   /// `path` is where it is in the tree; `shown` what the selector calls it ("" or "/a/b").
   private mutating func folder(_ path: String, shown: String) throws {
     // The root itself is left out where all of it is asked for.
-    if selector.wildcard || !pattern.isEmpty { try visitFolder(path, shown) }
+    if !shown.isEmpty { try visitFolder(path, shown) }
     for name in try hash.tree.children(path) {
       let child = TreePaths.join(path, name)
       guard let status = try hash.tree.status(child) else { continue }
@@ -127,7 +130,7 @@ struct IncludedPaths {
     var base = pattern
     if selector.wildcard {
       if !pattern.isEmpty, lastMatched.isEmpty || !shown.utf8.starts(with: (lastMatched + "/").utf8) {
-        guard try Wildcard.matches(pattern, shown) else { return nil }
+        guard try Wildcard.matches(pattern, Self.matchable(shown)) else { return nil }
         lastMatched = shown
       }
       base = lastMatched
@@ -146,5 +149,23 @@ struct IncludedPaths {
       if visit.isExcluded { judged.isIncluded = false }
     }
     return judged
+  }
+
+  /// A name as a wildcard sees it: a character of Unicode is one, and so is a byte that is part of none. (PathText also writes its
+  /// own private characters as bytes, where they are in a real name.)
+  private static func matchable(_ name: String) -> String {
+    guard PathText.isEscaped(name) else { return name }
+    let bytes = PathText.bytes(name)
+    var out = String.UnicodeScalarView()
+    var at = 0
+    while at < bytes.count {
+      var scalar: Unicode.Scalar?
+      for length in 1...4 where scalar == nil && at + length <= bytes.count {
+        scalar = String(validating: bytes[at..<at + length], as: UTF8.self)?.unicodeScalars.first
+      }
+      out.append(scalar ?? Unicode.Scalar(0x10FF00 + UInt32(bytes[at])) ?? "\u{FFFD}")
+      at += scalar.map { UTF8.width($0) } ?? 1
+    }
+    return String(out)
   }
 }

@@ -16,8 +16,15 @@ protocol TreeReader: AnyObject, Sendable {
   func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])]
   /// What stands for the root directory itself in a content key; nil means its own metadata does.
   var rootDigest: Digest? { get }
+  /// Whether the numbers of device files count. The peers leave them out of snapshots' keys (a slip that has become the form), and
+  /// count them in what a client sends.
+  var deviceNumbersCount: Bool { get }
   /// Hashes of unchanged files from earlier builds, where that is safe to use.
   var rememberedHashes: (any RememberedHashes)? { get }
+}
+
+extension TreeReader {
+  var deviceNumbersCount: Bool { false }
 }
 
 /// Hashes of files by identity and times (ContentStore's `FileHashCache`). Many at a time: each call is a transaction.
