@@ -173,3 +173,34 @@ import Testing
     }
   }
 }
+
+/// The registry that people run.
+@Suite struct RealRegistryTests {
+  @Test func skopeoReadsWhatWasPushed() async throws {
+    guard let program = Processes.executablePath("docker-registry"), Processes.executablePath("skopeo") != nil else {
+      return print("SKIPPED: BuildOutputs skopeoReadsWhatWasPushed: docker-registry or skopeo is not installed")
+    }
+    try await ExportBench.run { bench in
+      let port = Int.random(in: 20000..<30000), host = "127.0.0.1:\(port)"
+      let configuration = try bench.scratch.write(
+        "registry.yml", "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: \(bench.scratch.file("registry"))}}\nhttp: {addr: \"\(host)\"}\n")
+      let server = Task { _ = try? await Processes.run(program, ["serve", configuration]) }
+      defer { server.cancel() }
+      let source = try await PushTests.source(bench, ["linux/amd64", "linux/arm64", "linux/arm/v7"])
+      var response: [String: String] = [:]
+      for attempt in 0... {
+        do {
+          response = try await bench.export("registry", ["name": "\(host)/me/hello:1,\(host)/me/hello", "annotation-index.a": "b"], source)
+          break
+        } catch where attempt < 20 { try await Task.sleep(for: .milliseconds(100)) }
+      }
+      let raw = try await Processes.run("skopeo", ["inspect", "--raw", "--tls-verify=false", "docker://\(host)/me/hello:1"])
+      #expect(raw.succeeded, "\(raw.errorText)")
+      #expect(Digest.sha256(of: raw.output).description == response["containerimage.digest"])
+      #expect(try JSONValue(parsing: raw.output)["manifests"]?.arrayValue?.count == 3)
+      let copy = try await Processes.run(
+        "skopeo", ["copy", "--all", "--src-tls-verify=false", "docker://\(host)/me/hello", "oci:\(bench.scratch.file("layout")):1"])
+      #expect(copy.succeeded, "\(copy.errorText)")
+    }
+  }
+}
