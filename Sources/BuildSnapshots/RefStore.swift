@@ -77,17 +77,15 @@ package final class RefStore: Sendable {
   package func close() async throws {
     if closed.exchange(true, ordering: .acquiringAndReleasing) { return }
     try await uncancelled {
-      try await self.flush()
       let holder = self.holder
       let gone = try await self.store.write { db in
         let mine = try String.fetchAll(db, sql: "SELECT ref FROM ref_claim WHERE holder = ?", arguments: [holder])
         try db.execute(sql: "DELETE FROM ref_claim WHERE holder = ?", arguments: [holder])
-        let gone = try self.collect(db, mine)
-        if gone.isEmpty { try db.execute(sql: "DELETE FROM snapshot_holder WHERE id = ?", arguments: [holder]) }
-        return gone
+        return try self.collect(db, mine)
       }
-      if gone.isEmpty { return }
       try await self.remove(gone)
+      // After the removal, so that what goes is not written first.
+      try await self.flush()
       try await self.store.write { try $0.execute(sql: "DELETE FROM snapshot_holder WHERE id = ?", arguments: [holder]) }
     }
   }

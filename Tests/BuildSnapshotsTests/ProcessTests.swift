@@ -84,6 +84,23 @@
     }
   }
 
+  /// Run by the suite below, several at once.
+  @Suite(.enabled(if: getenv("MANIFOLD_TEST_UNPACK") != nil)) struct Unpackers {
+    @Test func unpackBesideOthers() async throws {
+      let root = String(cString: try #require(getenv("MANIFOLD_TEST_UNPACK")))
+      let refs = try await openRefs(root)
+      let layers = try await (0..<6).asyncMap { i in try await makeLayer("/tmp", "mkdir -p d; for j in $(seq 200); do echo \(i) > d/f\(i)-$j; done") }
+      let provider = CountingProvider(layers)
+      let ref = try await refs.pull(layers, provider)
+      try await refs.retain(ref)
+      for _ in 0..<1000 where !Files.exists(root + "/go") { try await Task.sleep(for: .milliseconds(5)) }
+      #expect(try await ref.withMounted { try $0.entries("d").count } == 1200)
+      try Files.writeAtomically(Array("\(provider.total)".utf8), to: "\(root)/fetched-\(getpid())")
+      await ref.release()
+      try await refs.close()
+    }
+  }
+
   @Suite(.serialized) struct ProcessTests {
     private func command(_ filter: String, _ environment: [String]) throws -> [String] {
       let program = try Directory.open("/").openDirectory("proc/self").readLink("exe")
@@ -119,6 +136,27 @@
         #expect(try await found.listing().count == 2)
         await found.release()
         for store in [refs, after] { try await store.close() }
+      }
+    }
+
+    @Test func processesUnpackOnceTogether() async throws {
+      try await withScratch { scratch in
+        let root = scratch + "/root"
+        let command = try command("unpackBesideOthers", ["MANIFOLD_TEST_UNPACK=\(root)"])
+        let refs = try await openRefs(root)
+        try await withThrowingTaskGroup(of: ProcessOutput.self) { group in
+          for _ in 0..<3 { group.addTask { try await Processes.run(command[0], Array(command.dropFirst()), limit: 1 << 22) } }
+          for _ in 0..<2000 where try await refs.count("snapshot_holder") < 4 { try await Task.sleep(for: .milliseconds(10)) }
+          try Files.writeAtomically([], to: root + "/go")
+          for try await output in group { #expect(output.succeeded, "\(output.outputText) \(output.errorText)") }
+        }
+        #expect(try await refs.count("ref") == 6)
+        #expect(try await refs.count("snapshot") == (refs.form == .plain ? 1 : 6))
+        let fetched = try Directory.open(root).entries().filter { $0.name.hasPrefix("fetched-") }
+        #expect(fetched.count == 3)
+        let total = try fetched.reduce(0) { $0 + (Int(String(decoding: try Files.read(root + "/" + $1.name, limit: 10), as: UTF8.self)) ?? 100) }
+        #expect(total == 6)
+        try await refs.close()
       }
     }
 
