@@ -25,14 +25,24 @@
       for one in pids where ProcessIdentity.startTime(of: one.pid) == one.startTime && Self.state(one.pid) != "Z" { processes.append("\(one.pid) \(Self.name(one.pid))") }
       for entry in try Directory.open("/proc").entries() {
         guard let pid = Int32(entry.name), pid != getpid() else { continue }
-        if Self.state(pid) != "Z", (Files.text("/proc/\(pid)/environ") ?? "").contains(token) { processes.append("\(pid) \(Self.name(pid))") }
-        if (Files.text("/proc/\(pid)/mountinfo", limit: 16 << 20) ?? "").contains(work) { mounts.append("\(pid) \(Self.name(pid))") }
+        if Self.state(pid) != "Z", Self.file("/proc/\(pid)/environ", has: token) { processes.append("\(pid) \(Self.name(pid))") }
+        if Self.file("/proc/\(pid)/mountinfo", has: work) { mounts.append("\(pid) \(Self.name(pid))") }
       }
       for line in (Files.text("/proc/self/mountinfo") ?? "").split(separator: "\n") {
         let fields = line.split(separator: " ")
         guard let dash = fields.firstIndex(of: "-"), fields.count > dash + 1, fields[dash + 1].hasPrefix("cgroup") else { continue }
         let found = (try? Directory.open(String(fields[4])).entries().map(\.name)) ?? []
         groups += found.filter { $0.hasPrefix("manifold-step-\(parent)-") }
+      }
+    }
+    /// As bytes: String's search would take longer than what is measured.
+    private static func file(_ path: String, has text: String) -> Bool {
+      guard let bytes = try? Files.read(path, limit: 16 << 20) else { return false }
+      let wanted = Array(text.utf8)
+      guard let first = wanted.first, bytes.count >= wanted.count else { return false }
+      return bytes.withUnsafeBufferPointer { all in
+        for i in 0...(all.count - wanted.count) where all[i] == first && wanted.indices.allSatisfy({ all[i + $0] == wanted[$0] }) { return true }
+        return false
       }
     }
     private static func name(_ pid: Int32) -> String { (Files.text("/proc/\(pid)/comm") ?? "").filter { $0 != "\n" } }
