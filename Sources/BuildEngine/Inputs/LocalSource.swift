@@ -47,28 +47,3 @@ final class LocalSource: Sendable {
     try copy.copy("/", to: "/")
   }
 }
-
-/// A value computed once for all who ask. A failure is told to those who waited and tried again by the next.
-final class SingleFlight<Value: Sendable>: Sendable {
-  private let state = Mutex<Task<Value, any Error>?>(nil)
-
-  func value(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
-    let task = state.withLock { running in
-      if let running { return running }
-      let task = Task { try await body() }
-      running = task
-      return task
-    }
-    do {
-      return try await task.value
-    } catch {
-      state.withLock { if $0 == task { $0 = nil } }
-      throw error
-    }
-  }
-  /// The value if it was computed.
-  func ifReady() async -> Value? {
-    guard let task = state.withLock({ $0 }) else { return nil }
-    return try? await task.value
-  }
-}
