@@ -76,14 +76,16 @@ let parts: [Part] = [
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ]
 
-/// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results.
+/// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results. A suite of no target's own says in
+/// `own` what it imports (IntegrationTests: the built program and real servers).
 struct Suite {
   var name: String
+  var own: [String]
   var external: [Target.Dependency]
   var golden: Bool
   var support: Bool
-  init(_ name: String, external: [Target.Dependency] = [], golden: Bool = false, support: Bool = false) {
-    (self.name, self.external, self.golden, self.support) = (name, external, golden, support)
+  init(_ name: String, own: [String] = [], external: [Target.Dependency] = [], golden: Bool = false, support: Bool = false) {
+    (self.name, self.own, self.external, self.golden, self.support) = (name, own, external, golden, support)
   }
 }
 
@@ -100,6 +102,7 @@ let suites = [
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("HostOS"),
+  Suite("Integration", own: ["HostOS", "OCIModel"]),
   Suite("LayerArchive"),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments], golden: true),
@@ -112,7 +115,7 @@ var keep = Set(parts.map(\.name))
 let only = Set((Context.environment["MANIFOLD_ONLY"] ?? "").split(separator: ",").map(String.init))
 if !only.isEmpty {
   keep = []
-  var queue = Array(only) + (suites.contains { $0.support && only.contains($0.name) } ? ["TestSupport"] : [])
+  var queue = Array(only) + suites.filter { only.contains($0.name) }.flatMap(\.own) + (suites.contains { $0.support && only.contains($0.name) } ? ["TestSupport"] : [])
   while let name = queue.popLast() {
     if keep.insert(name).inserted, let part = parts.first(where: { $0.name == name }) { queue += part.own }
   }
@@ -132,8 +135,8 @@ for part in parts where keep.contains(part.name) {
     targets.append(.systemLibrary(name: part.name, pkgConfig: pkgConfig, providers: [.apt(apt)]))
   }
 }
-for suite in suites where keep.contains(suite.name) && (only.isEmpty || only.contains(suite.name)) {
-  let own = [suite.name] + (suite.support ? ["TestSupport"] : []) + (parts.first { $0.name == suite.name }?.own ?? []).filter { name in
+for suite in suites where only.isEmpty || only.contains(suite.name) {
+  let own = (suite.own.isEmpty ? [suite.name] : suite.own) + (suite.support ? ["TestSupport"] : []) + (parts.first { $0.name == suite.name }?.own ?? []).filter { name in
     parts.contains { part in part.name == name && { if case .systemLibrary = part.kind { false } else { true } }() }
   }
   targets.append(

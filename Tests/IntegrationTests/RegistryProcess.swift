@@ -1,0 +1,43 @@
+import HostOS
+
+/// A real registry (docker-registry, from Debian) on a free loopback port.
+final class RegistryProcess: Sendable {
+  /// "localhost:PORT"
+  let host: String
+  /// Where it keeps its data.
+  let storage: String
+  private let child: Child
+
+  private init(host: String, storage: String, child: Child) { (self.host, self.storage, self.child) = (host, storage, child) }
+
+  static func start(in directory: String) async throws -> RegistryProcess {
+    let storage = directory + "/registry"
+    let configuration = """
+      version: 0.1
+      storage: {filesystem: {rootdirectory: \(storage)}, delete: {enabled: true}}
+      http: {addr: "127.0.0.1:0"}
+      """
+    try Files.writeAtomically(Array(configuration.utf8), to: directory + "/registry.yml", durable: false)
+    // The shell ends the registry when its input ends: when the test's process dies, however it dies.
+    let script = #"docker-registry serve "$1" & child=$!; read -r line; kill "$child"; wait "$child""#
+    let child = try Child("sh", ["-c", script, "sh", directory + "/registry.yml"], environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"], outputPath: directory + "/registry.log")
+    guard try await child.says("listening on 127.0.0.1:", within: 20), let port = child.output.split(separator: "listening on 127.0.0.1:").dropFirst().first?.prefix(while: \.isNumber) else {
+      let output = child.output
+      Self.end(child)
+      throw HostError(.system, operation: "start", path: "docker-registry", message: "the registry did not start: \(output)")
+    }
+    return RegistryProcess(host: "localhost:\(port)", storage: storage, child: child)
+  }
+
+  /// The lines of its log that contain `text`: requests, with method and path.
+  func requests(_ text: String) -> [Substring] { child.output.split(separator: "\n").filter { $0.contains(text) } }
+
+  func stop() { Self.end(child) }
+  deinit { Self.end(child) }
+
+  /// The shell ends the registry, waits for it and ends.
+  private static func end(_ child: Child) {
+    child.closeInput()
+    child.wait()
+  }
+}
