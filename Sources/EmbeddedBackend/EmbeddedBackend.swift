@@ -34,6 +34,7 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
 
   private let engine: Engine
   private let store: ContentStore
+  private let refs: RefStore
   private let executor: ContainerExecutor
   private let credentials: any CredentialService
 
@@ -41,7 +42,7 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
   package init(_ options: Options, environment: [String: String] = RegistryConfiguration.processEnvironment) async throws {
     let root = try options.root ?? StoreLayout.defaultRoot(environment: environment, isSystem: HostFacts.isRoot && !HostFacts.inUserNamespace)
     store = try await ContentStore.open(root: root, migrations: Engine.migrations)
-    let refs = try await RefStore.open(store: store)
+    refs = try await RefStore.open(store: store)
     let scratch = root + "/run"
     executor = try await Blocking.run { try ContainerExecutor(.fromEnvironment(scratch: scratch)) }
     credentials = DockerCredentials(DockerConfigCredentials(environment: environment))
@@ -57,7 +58,8 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
 
   package func shutdown() async {
     await engine.shutdown()
-    // Nothing is lost when it fails: every row was written when it was made.
+    // Nothing is lost when these fail: every row was written when it was made, and what nobody needs is swept at the next opening.
+    try? await refs.close()
     try? await store.close()
   }
 
