@@ -43,7 +43,7 @@ import Testing
 
   private func inspected(_ image: String, _ environment: Environment) async throws {
     let inspect = try await environment.tool.run("imagetools", "inspect", image)
-    for platform in BaseImage.usual { #expect(inspect.outputText.contains("Platform:    \(platform)"), "\(inspect.everything)") }
+    for platform in BaseImage.usual { #expect(inspect.outputText.contains("Platform:  \(platform)"), "\(inspect.everything)") }
     let raw = try await environment.tool.run("imagetools", "inspect", "--raw", image)
     #expect(try await raw.output == environment.raw(image))
   }
