@@ -45,7 +45,9 @@
       self.configuration = configuration
       machine = MachineFacts()
       runtime = Result { try Runtime.find(named: configuration.runtime) }
-      emulation = Emulation(host: .current(server: server, scratch: configuration.scratch, qemuDirectory: configuration.qemuDirectory))
+      let host = Emulation.Host.current(server: server, scratch: configuration.scratch, qemuDirectory: configuration.qemuDirectory)
+      let memory = EmulationMemory(path: configuration.scratch + "/emulation.json", qemuDirectory: configuration.qemuDirectory, entries: host.entries())
+      emulation = Emulation(host: host, recall: memory.recall, record: memory.record)
     }
 
     package func run(_ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams) async throws -> StepExit {

@@ -76,8 +76,15 @@ package final class Emulation: Sendable {
 
   private let host: Host
   private let known = Mutex<[Platform: Task<Support, Never>]>([:])
+  /// What earlier processes found out.
+  private let recall: @Sendable (Platform) -> Support?
+  private let record: @Sendable (Platform, Support) -> Void
 
-  package init(host: Host) { self.host = host }
+  package init(
+    host: Host, recall: @escaping @Sendable (Platform) -> Support? = { _ in nil }, record: @escaping @Sendable (Platform, Support) -> Void = { _, _ in }
+  ) {
+    (self.host, self.recall, self.record) = (host, recall, record)
+  }
 
   package var hostPlatform: Platform { host.platform }
 
@@ -99,7 +106,13 @@ package final class Emulation: Sendable {
     let task = known.withLock { known in
       if let task = known[wanted] { return task }
       // Not the caller's task: his cancellation is not everyone's.
-      let task = Task.detached { await self.find(wanted) }
+      let task = Task.detached {
+        if wanted == self.host.platform.normalized { return Support.native }
+        if let support = self.recall(wanted) { return support }
+        let support = await self.find(wanted)
+        self.record(wanted, support)
+        return support
+      }
       known[wanted] = task
       return task
     }

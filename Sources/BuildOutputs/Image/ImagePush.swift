@@ -21,11 +21,15 @@ struct ImagePush: Sendable {
     for repository in repositories {
       let tags = names.filter { $0.repository == repository }
       try await ExportErrors.wrapping("failed to push \(tags[0].familiar)") {
-        try await vertex.step("pushing layers") { try await blobs(to: repository) }
+        // A registry takes a document only when it has all that the document names: whoever has the root has everything.
+        // One that will not say (some refuse to tell of what is not there yet) is pushed to as if it had nothing.
+        let hasAll = (try? await registry.hasManifest(repository.with(digest: image.root.descriptor.digest))) ?? false
+        try Task.checkCancellation()
+        try await vertex.step("pushing layers") { if !hasAll { try await blobs(to: repository) } }
         for (i, name) in tags.enumerated() {
           let shown = byDigest ? "\(repository)@\(image.root.descriptor.digest)" : "\(name.withDefaultTag)@\(image.root.descriptor.digest)"
           try await vertex.step("pushing manifest for \(shown)") {
-            if i == 0, image.index != nil { try await children(to: repository) }
+            if i == 0, !hasAll, image.index != nil { try await children(to: repository) }
             let target = byDigest ? repository.with(digest: image.root.descriptor.digest) : name.withDefaultTag
             try await registry.pushManifest(image.root.bytes, mediaType: image.root.descriptor.mediaType, to: target)
           }
