@@ -111,8 +111,8 @@ package protocol CacheManager: AnyObject, Sendable {
   func save(_ key: CacheKey, _ result: any SolverResult, createdAt: Timestamp) async throws -> CacheRecord
   /// The first is the record's own; those of its chain may follow.
   func loadWithParents(_ record: CacheRecord, context: CacheContext) async throws -> [LoadedResult]
-  /// A name that any process gives the same work: what to lock while it is done.
-  func stableID(_ key: CacheKey) async throws -> String
+  /// What to lock, in this order, while the key's result is made: whoever is about to make the same one has a name in common.
+  func lockNames(_ key: CacheKey) async throws -> [String]
   /// Forgets what the result storage no longer has.
   func releaseUnreferenced() async throws
 }

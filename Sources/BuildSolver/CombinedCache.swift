@@ -73,7 +73,7 @@ package final class CombinedCache: CacheManager {
   package func save(_ key: CacheKey, _ result: any SolverResult, createdAt: Timestamp) async throws -> CacheRecord {
     try await main.save(key, result, createdAt: createdAt)
   }
-  package func stableID(_ key: CacheKey) async throws -> String { try await main.stableID(key) }
+  package func lockNames(_ key: CacheKey) async throws -> [String] { try await main.lockNames(key) }
   package func releaseUnreferenced() async throws {
     for cache in all { try await cache.releaseUnreferenced() }
   }

@@ -77,7 +77,7 @@ extension Solver {
     do {
       // The lock of the key before a slot: who waits for another process must not keep others from working.
       if let locking = options.keyLocking, let key = keys.first, !op.vertex.options.ignoreCache {
-        let lock = try await locking.lock(try await options.cache.stableID(key))
+        let lock = try await locking.lock(try await options.cache.lockNames(key))
         do {
           if let result = await madeElsewhere(op, keys, secondary) {
             outcome = .success(result)

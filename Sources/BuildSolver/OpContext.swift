@@ -78,8 +78,8 @@ package final class OpContext: Sendable {
 
 /// Serialises work on one cache key between processes.
 package protocol KeyLocking: Sendable {
-  /// Waits until no other process works on the key. Throws when the task is cancelled.
-  func lock(_ key: String) async throws -> any KeyLock
+  /// Waits until no other process works on the key, of which these are the names (`CacheManager.lockNames`), in order. Throws when the task is cancelled.
+  func lock(_ names: [String]) async throws -> any KeyLock
 }
 package protocol KeyLock: Sendable {
   func unlock() async

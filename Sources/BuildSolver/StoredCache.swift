@@ -133,9 +133,18 @@ package final class StoredCache: CacheManager {
 
   // MARK: ids
 
-  package func stableID(_ key: CacheKey) async throws -> String {
-    // All outputs of an op are computed together.
-    try await keyID(CacheKey(digest: key.digest, vertex: key.vertex, output: 0, dependencies: key.dependencies))
+  /// One name for each choice of a key for every input. Who executed an input knows it by all its keys, who found it in the cache by the one that
+  /// led there: they have that one in common. No name depends on what the cache holds just now. (All outputs of an op are computed together.)
+  package func lockNames(_ key: CacheKey) async throws -> [String] {
+    var names = ["\(key.digest)"]
+    for (input, group) in key.dependencies.enumerated() {
+      var keys: Set<String> = []
+      for dependency in group { keys.insert("\n\(input) \(try await keyID(dependency.key.key)) \(dependency.selector?.description ?? "")") }
+      // Beyond this many the work may be done twice, which harms nobody.
+      if keys.isEmpty || names.count * keys.count > 32 { continue }
+      names = names.flatMap { name in keys.map { name + $0 } }
+    }
+    return names.map { Digest.sha256(of: $0).hex }.sorted()
   }
 
   /// The id of a key here: known, or that of the key its dependencies lead to, or made from them. BuildKit makes a random one;

@@ -49,7 +49,7 @@ final class FaultyCache: CacheManager {
     try check(.load)
     return try await inner.loadWithParents(record, context: context)
   }
-  func stableID(_ key: CacheKey) async throws -> String { try await inner.stableID(key) }
+  func lockNames(_ key: CacheKey) async throws -> [String] { try await inner.lockNames(key) }
   func releaseUnreferenced() async throws { try await inner.releaseUnreferenced() }
 }
 
@@ -183,9 +183,9 @@ final class FaultyCache: CacheManager {
     let state = Mutex((held: 0, keys: [String]()))
     let whileWaiting: (@Sendable () async throws -> Void)?
     init(whileWaiting: (@Sendable () async throws -> Void)? = nil) { self.whileWaiting = whileWaiting }
-    func lock(_ key: String) async throws -> any KeyLock {
+    func lock(_ names: [String]) async throws -> any KeyLock {
       try await whileWaiting?()
-      state.withLock { $0.held += 1; $0.keys.append(key) }
+      state.withLock { $0.held += 1; $0.keys += names }
       return Lock(owner: self)
     }
   }
@@ -221,6 +221,27 @@ final class FaultyCache: CacheManager {
     let second = Locks()
     _ = try await makeSolver(keyLocking: second).once(graph.const(1))
     #expect(second.state.withLock { $0.keys } == locks.state.withLock { $0.keys })
+  }
+
+  /// An image is known by its name's digest and by its content: one process executed it and knows both, another found it by the first.
+  @Test func workOnWhatWasFoundAndWorkOnWhatWasMadeHaveALockInCommon() async throws {
+    let graph = Graph()
+    let base = graph.vertex("base", .const, value: 1, more: ["content"])
+    let step = graph.vertex("step", value: 10, inputs: [In(base), In(graph.vertex("other", .const, value: 5, more: ["more"]))])
+    func names(_ storage: (MemoryCacheStorage, MemoryResultStorage)) async throws -> [String] {
+      let locks = Locks()
+      _ = try await makeSolver(cache: StoredCache(id: "store", keys: storage.0, results: storage.1), keyLocking: locks).once(step)
+      return locks.state.withLock { $0.keys }
+    }
+    let alone = try await names((MemoryCacheStorage(), MemoryResultStorage()))
+    let shared = (MemoryCacheStorage(), MemoryResultStorage())
+    _ = try await makeSolver(cache: StoredCache(id: "store", keys: shared.0, results: shared.1)).once(base)
+    graph.counts.reset()
+    let second = try await names(shared)
+    #expect(graph.counts.executions == ["other": 1, "step": 1])
+    // The last four, and two of the last two: the step's.
+    #expect(alone.count == 6 && second.count == 3)
+    #expect(Set(second.suffix(2)).isSubset(of: alone.suffix(4)))
   }
 
   @Test func twoThatSaveTheSameKeyMakeOneOfIt() async throws {

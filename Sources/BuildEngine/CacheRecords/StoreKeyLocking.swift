@@ -6,11 +6,20 @@ internal import HostOS
 struct StoreKeyLocking: KeyLocking {
   let locks: KeyLocks
 
-  func lock(_ key: String) async throws -> any KeyLock { StoreKeyLock(lock: try await locks.lock("step:" + key)) }
+  func lock(_ names: [String]) async throws -> any KeyLock {
+    var held: [FileLock] = []
+    do {
+      for name in names { held.append(try await locks.lock("step:" + name)) }
+    } catch {
+      for lock in held { lock.release() }
+      throw error
+    }
+    return StoreKeyLock(locks: held)
+  }
 }
 
-/// A held key. Its descriptor is handed to a step's supervisor, so that the key stays locked until the container is gone.
+/// A held key. Its descriptors are handed to a step's supervisor, so that the key stays locked until the container is gone.
 struct StoreKeyLock: KeyLock {
-  let lock: FileLock
-  func unlock() async { lock.release() }
+  let locks: [FileLock]
+  func unlock() async { for lock in locks { lock.release() } }
 }

@@ -78,7 +78,7 @@ struct ExecOperation: Op {
 
   private func run(_ spec: ProcessSpec, root: MountPlan, context: OpContext) async throws {
     let tail = OutputTail()
-    let locks = (context.keyLock as? StoreKeyLock).map { [$0.lock.descriptor] } ?? []
+    let locks = (context.keyLock as? StoreKeyLock)?.locks.map(\.descriptor) ?? []
     let exit = try await services.executor.run(spec, root: root, locks: locks) { output in
       switch output {
       case .standardOutput(let bytes):
