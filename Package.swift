@@ -144,9 +144,15 @@ for suite in suites where only.isEmpty || only.contains(suite.name) {
       name: suite.name + "Tests", dependencies: own.map { .target(name: $0) } + suite.external, exclude: suite.golden ? ["Golden"] : [], swiftSettings: strict))
 }
 
+/// What other packages can import: libraries with contracts of their own.
+let libraries = ["OCIModel", "PathPatterns", "DockerfileSyntax", "LLB", "OCIRegistry"]
+var products: [Product] = libraries.filter(keep.contains).map { .library(name: $0, targets: [$0]) }
+if keep.contains("manifold") { products.append(.executable(name: "manifold", targets: ["manifold"])) }
+
 let package = Package(
   name: "manifold",
   platforms: [.macOS(.v15)],
+  products: products,
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
