@@ -38,8 +38,7 @@ import Testing
     let branches = (0..<3).map { n in
       graph.vertex("branch-\(n)", .const, value: n) { _ in
         // None goes on before all three are there.
-        if together.arrived == 2 { together.open() }
-        try await together.wait()
+        try await together.meet(3)
       }
     }
     let top = graph.vertex("top", inputs: branches.map { In($0) })
@@ -52,8 +51,7 @@ import Testing
     let together = Gate()
     let roots = (0..<4).map { n in
       graph.vertex("root-\(n)", .const, value: n, beforeMap: { _ in
-        if together.arrived == 3 { together.open() }
-        try await together.wait()
+        try await together.meet(4)
       })
     }
     #expect(try await solver.once(graph.vertex("top", inputs: roots.map { In($0) })) == 6)

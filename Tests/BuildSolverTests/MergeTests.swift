@@ -20,7 +20,10 @@ import Testing
     gate.open()
     #expect(try await first.value == 111)
     #expect(try await second.value == 111)
-    #expect(graph.counts.executions == ["abase": 1, "astep": 1, "atop": 1])
+    // Each once; whose step and top it is depends on who learns first that the base is done.
+    #expect(graph.counts.executions["abase"] == 1)
+    #expect(Set(graph.counts.executions.keys.map { $0.dropFirst() }) == ["base", "step", "top"])
+    #expect(graph.counts.total == 3)
     // The first job's end takes nothing from the second.
     await one.close()
     #expect(try await two.number(build("b")) == 111)

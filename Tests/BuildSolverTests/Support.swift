@@ -184,8 +184,16 @@ final class Gate: Sendable {
     var ticket = 0
     var waiting: [Int: CheckedContinuation<Void, any Error>] = [:]
     var arrived = 0
+    var met = 0
   }
   private let state = Mutex(State())
+
+  /// Waits until `count` are here; the last one opens.
+  func meet(_ count: Int) async throws {
+    let met = state.withLock { state in state.met += 1; return state.met }
+    if met == count { open() }
+    try await wait()
+  }
 
   func open() {
     let waiting = state.withLock { state in
