@@ -48,7 +48,7 @@ struct Trial: ~Copyable {
     ("# syntax=example.com/other/frontend:1\nFROM alpine:3.20\n", "the frontend example.com/other/frontend:1", 1),
   ])
   func instructions(_ dockerfile: String, _ what: String, _ line: Int) async throws {
-    let error = await try Trial(dockerfile).error()
+    let error = try await Trial(dockerfile).error()
     #expect(error?.code == .unimplemented)
     #expect(error?.message.contains(what) == true, "\(error?.message ?? "no error")")
     #expect(error?.message.contains("not supported yet") == true)
@@ -63,7 +63,7 @@ struct Trial: ~Copyable {
     (["frontend.caps": "moby.buildkit.frontend.contexts"], "moby.buildkit.frontend.contexts"), (["build-arg:SOURCE_DATE_EPOCH": "context"], "SOURCE_DATE_EPOCH=context"),
   ])
   func attributes(_ attributes: [String: String], _ what: String) async throws {
-    let error = await try Trial("FROM alpine:3.20\n").error(attributes)
+    let error = try await Trial("FROM alpine:3.20\n").error(attributes)
     #expect(error?.code == .unimplemented)
     #expect(error?.message.contains(what) == true, "\(error?.message ?? "no error")")
   }
@@ -76,7 +76,7 @@ struct Trial: ~Copyable {
     (["platform": "linux/amd64,linux/arm64", "multi-platform": "0"], "linux/amd64, linux/arm64"),
   ])
   func badAttributes(_ attributes: [String: String], _ what: String) async throws {
-    let error = await try Trial("FROM alpine:3.20\n").error(attributes)
+    let error = try await Trial("FROM alpine:3.20\n").error(attributes)
     #expect(error?.code == .invalidArgument)
     #expect(error?.domain == .usage)
     #expect(error?.message.contains(what) == true, "\(error?.message ?? "no error")")
@@ -89,23 +89,23 @@ struct Trial: ~Copyable {
     ("FROM alpine:3.20\nCOPY --chmod=q+x a b\n", 2), ("FROM alpine:3.20 AS wanted\nRUN --mount=type=bind,from=later,target=/x y\nFROM alpine:3.20 AS later\nFROM alpine:3.20\n", 2),
   ])
   func mistakesHaveAPlace(_ dockerfile: String, _ line: Int) async throws {
-    let error = await try Trial(dockerfile).error(dockerfile.contains("AS wanted") ? ["target": "wanted"] : [:])
+    let error = try await Trial(dockerfile).error(dockerfile.contains("AS wanted") ? ["target": "wanted"] : [:])
     #expect(error?.code == .invalidArgument, "\(error?.message ?? "no error")")
     #expect(error?.sources.first?.lines.lowerBound == line, "\(error?.message ?? "no error")")
   }
 
   @Test func missingFiles() async throws {
-    let missing = await try Trial("FROM alpine:3.20\n").error(["filename": "Other"])
+    let missing = try await Trial("FROM alpine:3.20\n").error(["filename": "Other"])
     #expect(missing?.code == .notFound)
     #expect(missing?.message == "failed to read dockerfile: open Other: no such file or directory")
-    let empty = await try Trial("# nothing\n").error()
+    let empty = try await Trial("# nothing\n").error()
     #expect(empty?.code == .invalidArgument)
-    let argumentsOnly = await try Trial("ARG A=1\n").error()
+    let argumentsOnly = try await Trial("ARG A=1\n").error()
     #expect(argumentsOnly?.message.contains("no stage") == true)
   }
 
   @Test func missingPlatformListsWhatThereIs() async throws {
-    let error = await try Trial("FROM alpine:3.20 AS a\nFROM amd64only:1\n").error(["platform": "linux/amd64,linux/arm64"])
+    let error = try await Trial("FROM alpine:3.20 AS a\nFROM amd64only:1\n").error(["platform": "linux/amd64,linux/arm64"])
     #expect(error?.domain == .registry)
     #expect(error?.message.contains("amd64only:1") == true)
     #expect(error?.suggestion == "the image has linux/amd64")

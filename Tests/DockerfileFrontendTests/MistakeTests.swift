@@ -61,7 +61,7 @@ import Testing
   ]
 
   @Test(arguments: mistakes) func isExplained(_ mistake: Mistake) async throws {
-    let error = try #require(await try Trial(mistake.dockerfile).error(mistake.attributes))
+    let error = try #require(try await Trial(mistake.dockerfile).error(mistake.attributes))
     #expect(error.code == mistake.code, "\(error)")
     #expect(error.message.contains(mistake.message), "\(error)")
     if let wanted = mistake.suggestion {
@@ -78,7 +78,7 @@ import Testing
   /// A file without a stage, or none at all.
   @Test(arguments: [("", "no instructions", "FROM"), ("# only\n\n# comments\n", "no instructions", "FROM"), ("ARG A=1\n", "no stage", "FROM")])
   func nothingToBuild(_ dockerfile: String, _ message: String, _ suggestion: String) async throws {
-    let error = try #require(await try Trial(dockerfile).error())
+    let error = try #require(try await Trial(dockerfile).error())
     #expect(error.code == .invalidArgument)
     #expect(error.message.contains(message), "\(error)")
     #expect(error.suggestion?.contains(suggestion) == true, "\(error)")
@@ -91,7 +91,7 @@ import Testing
     let lower = try Trial(nil, files: ["dockerfile": "FROM alpine:3.20\nRUNN x\n"])
     let error = try #require(await lower.error())
     #expect(error.message.contains("RUNN") && error.sources.first?.lines == 2...2)
-    let none = try #require(await try Trial(nil).error())
+    let none = try #require(try await Trial(nil).error())
     #expect(none.code == .notFound && none.domain == .usage)
     #expect(none.message == "failed to read dockerfile: open Dockerfile: no such file or directory")
     #expect(none.suggestion?.contains("-f") == true)
@@ -102,15 +102,15 @@ import Testing
 
   @Test(arguments: [("bulid", "did you mean the stage build?"), ("other", "the named stages are build, test"), ("7", "the named stages are build, test")])
   func target(_ name: String, _ suggestion: String) async throws {
-    let error = try #require(await try Trial("FROM alpine:3.20 AS build\nFROM build AS test\nFROM test\n").error(["target": name]))
+    let error = try #require(try await Trial("FROM alpine:3.20 AS build\nFROM build AS test\nFROM test\n").error(["target": name]))
     #expect(error.code == .notFound && error.message.contains(name))
     #expect(error.suggestion == suggestion)
   }
 
   @Test func aBadIgnoreFileIsNamed() async throws {
-    let general = try #require(await try Trial("FROM scratch\nCOPY . /\n", files: [".dockerignore": "ok\n[a-\n"]).error())
+    let general = try #require(try await Trial("FROM scratch\nCOPY . /\n", files: [".dockerignore": "ok\n[a-\n"]).error())
     #expect(general.message.contains(".dockerignore") && general.message.contains("[a-"), "\(general)")
-    let own = try #require(await try Trial("FROM scratch\nCOPY . /\n", files: ["Dockerfile.dockerignore": "[a-\n", ".dockerignore": "fine\n"]).error())
+    let own = try #require(try await Trial("FROM scratch\nCOPY . /\n", files: ["Dockerfile.dockerignore": "[a-\n", ".dockerignore": "fine\n"]).error())
     #expect(own.message.contains("Dockerfile.dockerignore"), "\(own)")
   }
 
