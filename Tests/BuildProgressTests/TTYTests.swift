@@ -96,16 +96,19 @@ private let noColour = ProgressOptions(environment: ["NO_COLOR": "1"])
 }
 
 @Suite struct DisplayTests {
-  private func pipes() -> (read: Int32, write: Int32) {
-    var ends: [Int32] = [0, 0]
-    _ = pipe(&ends)
-    return (ends[0], ends[1])
+  /// A file without a name. Not a pipe to be read to its end: programs that other tests start may inherit its other end.
+  private func file() throws -> Int32 {
+    var path = Array("/tmp/progress-test-XXXXXX".utf8CString)
+    let descriptor = mkstemp(&path)
+    try #require(descriptor >= 0)
+    unlink(path)
+    return descriptor
   }
   private func readAll(_ descriptor: Int32) -> String {
     var out: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)
     while true {
-      let count = read(descriptor, &buffer, buffer.count)
+      let count = pread(descriptor, &buffer, buffer.count, off_t(out.count))
       if count <= 0 { return String(decoding: out, as: UTF8.self) }
       out += buffer[..<count]
     }
@@ -113,16 +116,15 @@ private let noColour = ProgressOptions(environment: ["NO_COLOR": "1"])
 
   @Test("everything emitted before finish is written", arguments: [ProgressMode.plain, .rawjson, .quiet, .auto])
   func flushes(_ mode: ProgressMode) async throws {
-    let ends = pipes()
-    let display = ProgressDisplay(mode: mode, descriptor: ends.write)
+    let descriptor = try file()
+    defer { close(descriptor) }
+    let display = ProgressDisplay(mode: mode, descriptor: descriptor)
     for event in try scenario("two-platforms") { display.emit(event) }
     display.message("said")
     await display.finish()
     await display.finish()
     display.emit(ProgressEvent(vertices: [vertex("late", 0)]))
-    close(ends.write)
-    let out = readAll(ends.read)
-    close(ends.read)
+    let out = readAll(descriptor)
     switch mode {
     case .rawjson: #expect(try out == String(decoding: golden("two-platforms.jsonl"), as: UTF8.self))
     case .quiet: #expect(out.isEmpty)
@@ -131,13 +133,14 @@ private let noColour = ProgressOptions(environment: ["NO_COLOR": "1"])
   }
 
   @Test func aReaderThatIsGoneHoldsNothingUp() async {
-    let ends = pipes()
-    close(ends.read)
+    var ends: [Int32] = [0, 0]
+    #expect(pipe(&ends) == 0)
+    close(ends[0])
     signal(SIGPIPE, SIG_IGN)
-    let display = ProgressDisplay(mode: .plain, descriptor: ends.write)
+    let display = ProgressDisplay(mode: .plain, descriptor: ends[1])
     display.emit(ProgressEvent(vertices: [vertex("v", 0, 1)]))
     await display.finish()
-    close(ends.write)
+    close(ends[1])
   }
 
   @Test func modes() {

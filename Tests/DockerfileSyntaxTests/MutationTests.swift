@@ -86,14 +86,20 @@ import Testing
 
   /// Shapes that would take a careless parser quadratic or exponential time, or its stack.
   @Test(arguments: [
-    "COPY " + String(repeating: "--exclude=a ", count: 80_000) + "a b", "RUN " + String(repeating: "<<a ", count: 2_000), "ENV " + String(repeating: "a=b ", count: 200_000),
-    "RUN " + String(repeating: "a \\\n", count: 200_000), "CMD " + String(repeating: "[", count: 900_000), "CMD [\"a\"," + String(repeating: "{\"a\":[", count: 100_000),
-    "RUN --mount=" + String(repeating: "a,", count: 400_000), "LABEL a=" + String(repeating: "${", count: 400_000), "RUN " + String(repeating: "'", count: 900_001),
-    "EXPOSE " + String(repeating: "9 8 7 ", count: 100_000), "X" + String(repeating: "Y", count: 900_000), "COPY --" + String(repeating: "x", count: 900_000) + " a b",
-    String(repeating: "# a\n", count: 500_000),
+    Shape("COPY ", "--exclude=a ", 80_000, "a b"), Shape("RUN ", "<<a ", 2_000), Shape("ENV ", "a=b ", 200_000), Shape("RUN ", "a \\\n", 200_000),
+    Shape("CMD ", "[", 900_000), Shape("CMD [\"a\",", "{\"a\":[", 100_000), Shape("RUN --mount=", "a,", 400_000), Shape("LABEL a=", "${", 400_000),
+    Shape("RUN ", "'", 900_001), Shape("EXPOSE ", "9 8 7 ", 100_000), Shape("X", "Y", 900_000), Shape("COPY --", "x", 900_000, " a b"), Shape("", "# a\n", 500_000),
   ])
-  func isQuick(_ text: String) {
-    let time = ContinuousClock().measure { check(Array(("FROM a\n" + text + "\n").utf8)) }
+  func isQuick(_ shape: Shape) {
+    let time = ContinuousClock().measure { check(Array(("FROM a\n" + shape.text + "\n").utf8)) }
     #expect(time < .seconds(30))
   }
+}
+
+/// A long text, shown by how it is made: a test's log is to be read.
+struct Shape: Sendable, CustomTestStringConvertible {
+  var start: String, unit: String, count: Int, end: String
+  init(_ start: String, _ unit: String, _ count: Int, _ end: String = "") { (self.start, self.unit, self.count, self.end) = (start, unit, count, end) }
+  var text: String { start + String(repeating: unit, count: count) + end }
+  var testDescription: String { "\(start)(\(unit))*\(count)\(end)".debugDescription }
 }

@@ -80,12 +80,12 @@ final class Child: Sendable {
   func says(_ text: String, within seconds: Double = 60) async throws -> Bool {
     let clock = ContinuousClock()
     let end = clock.now + .seconds(seconds)
-    while clock.now < end {
-      let ended = hasEnded
+    while true {
+      // In this order: what it said just before the end counts, however late this looks.
+      let over = hasEnded || clock.now >= end
       if output.contains(text) { return true }
-      if ended { return false }
+      if over { return false }
       try await Task.sleep(for: .milliseconds(20))
     }
-    return false
   }
 }

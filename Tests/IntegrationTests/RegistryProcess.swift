@@ -21,7 +21,7 @@ final class RegistryProcess: Sendable {
     // The shell ends the registry when its input ends: when the test's process dies, however it dies.
     let script = #"docker-registry serve "$1" & child=$!; read -r line; kill "$child"; wait "$child""#
     let child = try Child("sh", ["-c", script, "sh", directory + "/registry.yml"], environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"], outputPath: directory + "/registry.log")
-    guard try await child.says("listening on 127.0.0.1:", within: 20), let port = child.output.split(separator: "listening on 127.0.0.1:").dropFirst().first?.prefix(while: \.isNumber) else {
+    guard try await child.says("listening on 127.0.0.1:"), let port = child.output.split(separator: "listening on 127.0.0.1:").dropFirst().first?.prefix(while: \.isNumber) else {
       let output = child.output
       Self.end(child)
       throw HostError(.system, operation: "start", path: "docker-registry", message: "the registry did not start: \(output)")

@@ -38,20 +38,30 @@ func run(_ program: String, _ arguments: [String], input: [UInt8]? = nil, direct
   process.executableURL = URL(fileURLWithPath: found)
   process.arguments = arguments
   if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
-  let out = Pipe()
-  process.standardOutput = out
+  // A file, not a pipe to be read to its end: programs that other tests start may inherit the other end.
+  let output = try temporaryFile()
+  process.standardOutput = output
   process.standardError = FileHandle.nullDevice
   process.standardInput = FileHandle.nullDevice
   if let input {
-    let file = NSTemporaryDirectory() + "layerarchive-input-\(UInt32.random(in: 0...UInt32.max))"
-    _ = FileManager.default.createFile(atPath: file, contents: Data(input))
-    process.standardInput = FileHandle(forReadingAtPath: file)
-    unlink(file)
+    let file = try temporaryFile()
+    try file.write(contentsOf: Data(input))
+    try file.seek(toOffset: 0)
+    process.standardInput = file
   }
   try process.run()
-  let bytes = [UInt8](out.fileHandleForReading.readDataToEndOfFile())
   process.waitUntilExit()
-  return (process.terminationStatus, bytes)
+  try output.seek(toOffset: 0)
+  return (process.terminationStatus, [UInt8](try output.readToEnd() ?? Data()))
+}
+
+/// A file without a name.
+private func temporaryFile() throws -> FileHandle {
+  var path = Array((NSTemporaryDirectory() + "layerarchive-XXXXXX").utf8CString)
+  let descriptor = mkstemp(&path)
+  guard descriptor >= 0 else { throw HostError(errno: errno, operation: "mkstemp", path: NSTemporaryDirectory()) }
+  unlink(path)
+  return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
 }
 
 /// An entry with its content.

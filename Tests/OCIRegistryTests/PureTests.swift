@@ -43,7 +43,7 @@ import Testing
     #expect(AuthChallenge.preferred(AuthChallenge.parse(["Bearer", "Basic realm=x"]))?.scheme == .basic)
   }
 
-  @Test(arguments: ["", ",", "=", "\"", "Bearer realm=\"unterminated", "Bearer realm=\"x\\", "Bearer =", String(repeating: "a,", count: 50_000)])
+  @Test(arguments: ["", ",", "=", "\"", "Bearer realm=\"unterminated", "Bearer realm=\"x\\", "Bearer =", String(repeating: "a,", count: 500)])
   func survivesRubbish(_ text: String) { _ = AuthChallenge.parse([text]) }
 
   @Test func aBrokenEndKeepsTheGoodBeginning() {
