@@ -46,7 +46,11 @@ package struct BuildError: Error, Sendable, CustomStringConvertible {
     self.cause = cause
   }
 
-  package var description: String { message + (cause.map { ": \($0)" } ?? "") }
+  /// The cause follows unless the message has its words already.
+  package var description: String {
+    guard let cause = cause.map({ "\($0)" }), !message.contains(cause) else { return message }
+    return "\(message): \(cause)"
+  }
 }
 
 /// The vertex that failed.

@@ -63,14 +63,21 @@ package final class RefStore: Sendable {
     #endif
     let holder = String(UInt64.random(in: .min ... .max), radix: 36) + String(UInt64.random(in: .min ... .max), radix: 36)
     let refs = RefStore(store: store, form: form, problem: problem, holder: holder)
+    do { try refs.signIn() } catch let error as StoreError where error.code == .noSpace {
+      try refs.makeRoom()
+      try refs.signIn()
+    }
+    try refs.sweep()
+    return refs
+  }
+
+  private func signIn() throws {
     let me = ProcessIdentity.current
     try store.writeBlocking { db in
       try db.execute(
         sql: "INSERT INTO snapshot_holder VALUES (?, ?, ?, ?, ?)",
         arguments: [holder, me.pid, Int64(bitPattern: me.startTime), me.bootID, Int64(bitPattern: me.pidNamespace)])
     }
-    try refs.sweep()
-    return refs
   }
 
   /// Gives up all claims, removes what then nobody needs, and waits until the rest is on the disk. Handles are of no use after it.

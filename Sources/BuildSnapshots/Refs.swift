@@ -90,8 +90,8 @@ package final class MutableRef: Sendable {
 
   deinit {
     if ended.load(ordering: .acquiring) { return }
-    let (refs, id) = (refs, id)
-    Task { await refs.unclaim(id) }
+    let (refs, id, snapshot) = (refs, id, snapshot)
+    Task { await refs.discard(id, snapshot) }
   }
 
   private var plan: MountPlan {
@@ -135,7 +135,7 @@ package final class MutableRef: Sendable {
         if db.changesCount == 0 { throw RefStore.notFound(id) }
       }
     } catch {
-      await refs.unclaim(id)
+      await refs.discard(id, snapshot)
       throw error
     }
     return ImmutableRef(refs, id: id, providers: providers, directories: [refs.tree(snapshot)] + below)
@@ -144,11 +144,18 @@ package final class MutableRef: Sendable {
   /// Removes what was written. After `commit` it does nothing.
   package func discard() async {
     if ended.exchange(true, ordering: .acquiringAndReleasing) { return }
-    await refs.unclaim(id)
+    await refs.discard(id, snapshot)
   }
 }
 
 extension RefStore {
+  /// Gives up what was being written. Its files go first: no row says that they may be trusted, and where they have filled the disk no row can be written
+  /// before they are gone.
+  func discard(_ id: String, _ snapshot: Int64) async {
+    try? await uncancelled { try await Blocking.run { try Files.removeTree(self.directory(snapshot)) } }
+    await unclaim(id)
+  }
+
   /// A new tree over `parent`, which is lent, prepared and kept as long as it is needed; nil: an empty one.
   package func newMutable(parent: ImmutableRef?, description: String, recordType: RecordType = .regular) async throws -> MutableRef {
     let below = try await parent?.directories() ?? []
@@ -171,7 +178,7 @@ extension RefStore {
         try TreeCopy(from: self.open(below), to: tree, isCancelled: isCancelled).copy()
       }
     } catch {
-      await unclaim(id)
+      await discard(id, snapshot)
       throw (error as? HostError).map { SnapshotError(.system, "cannot make a snapshot for \(description)", ref: id, cause: $0) } ?? error
     }
     return MutableRef(self, id: id, snapshot: snapshot, below: isOverlay ? below : [], providers: parent?.providers ?? [:])

@@ -47,6 +47,8 @@ extension RefStore {
   func abandon(_ snapshots: [Int64]) async {
     guard !snapshots.isEmpty else { return }
     try? await uncancelled {
+      // Without a row that says ready, they are nothing yet; and a full disk takes no row before they are gone.
+      try? await self.removeUnready(snapshots)
       let gone = try await self.store.write { db in try snapshots.filter { try self.condemn(db, $0) } }
       try await self.remove(gone)
     }
@@ -56,6 +58,12 @@ extension RefStore {
   func remove(_ snapshots: [Int64]) async throws {
     guard !snapshots.isEmpty else { return }
     try await Blocking.run { try self.removeBlocking(snapshots) }
+  }
+
+  /// The directories of those that are not ready; their rows stay.
+  private func removeUnready(_ snapshots: [Int64]) async throws {
+    let ready = try await store.read { db in Set(try Int64.fetchAll(db, sql: "SELECT id FROM snapshot WHERE state = 'ready'")) }
+    try await Blocking.run { for snapshot in snapshots where !ready.contains(snapshot) { try Files.removeTree(self.directory(snapshot)) } }
   }
 
   func removeBlocking(_ snapshots: [Int64]) throws {
@@ -109,6 +117,18 @@ extension RefStore {
 
   // MARK: - Leftovers of the dead
 
+  /// The disk is full, and no row can be written: removes the files that dead processes were writing or removing, which nobody trusts whatever the rows say
+  /// about their makers. Blocks.
+  func makeRoom() throws {
+    guard let lock = try store.locks.tryLock("snapshots:sweep") else { return }
+    defer { lock.release() }
+    let left = try store.readBlocking { db in
+      let alive = try holders(db).filter(\.isAlive).map(\.id)
+      return try Row.fetchAll(db, sql: "SELECT id, holder FROM snapshot WHERE state <> 'ready'").filter { !alive.contains($0[1]) }.map { $0[0] as Int64 }
+    }
+    for snapshot in left { try Files.removeTree(directory(snapshot)) }
+  }
+
   private static let quiet: Int64 = 60_000_000_000
 
   /// Removes what processes that are gone have left, and what may have been lost when the machine stopped. Blocks.
@@ -134,10 +154,14 @@ extension RefStore {
   }
 
   private func sweepHolders(_ db: Database) throws {
-    for row in try Row.fetchAll(db, sql: "SELECT id, pid, start, boot, namespace FROM snapshot_holder") {
+    for holder in try holders(db) where !holder.isAlive { try db.execute(sql: "DELETE FROM snapshot_holder WHERE id = ?", arguments: [holder.id]) }
+  }
+
+  private func holders(_ db: Database) throws -> [(id: String, isAlive: Bool)] {
+    try Row.fetchAll(db, sql: "SELECT id, pid, start, boot, namespace FROM snapshot_holder").map { row in
       let who = ProcessIdentity(
         pid: row[1], startTime: UInt64(bitPattern: row[2] as Int64), bootID: row[3], pidNamespace: UInt64(bitPattern: row[4] as Int64))
-      if !who.mayBeAlive { try db.execute(sql: "DELETE FROM snapshot_holder WHERE id = ?", arguments: [row[0] as String]) }
+      return (row[0], who.mayBeAlive)
     }
   }
 

@@ -10,7 +10,7 @@ struct ResumePoint: Sendable {
 /// Content on its way into the store. Its calls block; they come one after another, from any thread.
 ///
 /// A writer that is let go without `commit` leaves nothing, but for one whose digest is known: what it got is kept for the next writer of that
-/// digest, until a day has passed.
+/// digest, until a day has passed. Where the disk is full nothing is kept: it would be what fills it, and the store's own rows need room too.
 package final class BlobWriter: Sendable {
   /// The digest the content must have; nil when it is yet to be found.
   package let expected: Digest?
@@ -22,6 +22,7 @@ package final class BlobWriter: Sendable {
   private struct State {
     var hasher: DigestHasher
     var phase = Phase.open
+    var diskIsFull = false
   }
   private let state: Mutex<State>
   private let store: ContentStore
@@ -66,6 +67,7 @@ package final class BlobWriter: Sendable {
           // What was written of the piece is not hashed: go back to where the hash is.
           try? file.truncate(to: state.hasher.count)
           _ = try? file.seek(to: state.hasher.count)
+          state.diskIsFull = (error as? HostError)?.code == .noSpace
           throw error
         }
       }
@@ -114,7 +116,7 @@ package final class BlobWriter: Sendable {
         return (found, size)
       }
     } catch {
-      finish(keeping: (error as? StoreError)?.code == .noSpace)
+      finish(keeping: false)
       throw error
     }
   }
@@ -130,7 +132,7 @@ package final class BlobWriter: Sendable {
     state.withLock { state in
       guard state.phase == .open else { return }
       state.phase = .ended
-      if keeping, let expected, state.hasher.count > 0 {
+      if keeping, !state.diskIsFull, let expected, state.hasher.count > 0 {
         store.resumable.withLock { [hasher = state.hasher] in $0[expected] = ResumePoint(hasher: hasher) }
       } else {
         try? store.directory.unlink(path)

@@ -20,3 +20,11 @@ import Testing
     #expect(SourcePlace(filename: "x", data: [], lines: 7...9).excerpt() == "")
   }
 }
+
+@Suite struct BuildErrorTests {
+  @Test func theCauseIsSaidOnce() {
+    let cause = BuildError(.unknown, .build, "the disk is full")
+    #expect(BuildError(.unknown, .build, "cannot write x", cause: cause).description == "cannot write x: the disk is full")
+    #expect(BuildError(.unknown, .build, "x: the disk is full\nfree some", cause: cause).description == "x: the disk is full\nfree some")
+  }
+}

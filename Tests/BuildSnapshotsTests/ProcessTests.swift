@@ -139,6 +139,38 @@
       }
     }
 
+    /// What fills the disk goes before a row about it must be written, whether its writer gives it up or was killed.
+    @Test func aFullDiskIsNoDeadEnd() async throws {
+      try await withScratch { scratch in
+        guard isRoot, mount("tmpfs", scratch, "tmpfs", 0, "size=4m") == 0 else { return print("SKIPPED aFullDiskIsNoDeadEnd: cannot mount a tmpfs here") }
+        defer { umount2(scratch, Int32(MNT_DETACH)) }
+        let root = scratch + "/root"
+        let refs = try await openRefs(root)
+        func fill(_ mutable: MutableRef) async throws {
+          try await mutable.withMounted { tree in
+            let file = try tree.openFile("big", flags: [.writeOnly, .create], mode: 0o644)
+            let piece = [UInt8](repeating: 1, count: 4096)
+            while (try? file.write(piece)) != nil {}
+          }
+        }
+        let first = try await refs.newMutable(parent: nil, description: "first")
+        try await fill(first)
+        await #expect(throws: (any Error).self) { try await refs.newMutable(parent: nil, description: "no room") }
+        await first.discard()
+        let second = try await refs.newMutable(parent: nil, description: "second")
+        // Its process is dead by now, as the rows have it.
+        try await refs.store.write { try $0.execute(sql: "UPDATE snapshot_holder SET start = start + 1") }
+        try await fill(second)
+        let after = try await openRefs(root)
+        #expect(try after.directories == 0)
+        #expect(try await after.count("snapshot_holder") == 1)
+        let kept = try await after.newMutable(parent: nil, description: "third").commit()
+        await kept.release()
+        try await after.close()
+        await second.discard()
+      }
+    }
+
     @Test func processesUnpackOnceTogether() async throws {
       try await withScratch { scratch in
         let root = scratch + "/root"

@@ -124,6 +124,12 @@ import Glibc
         for _ in 0..<64 { try writer.write([UInt8](repeating: 1, count: 65536)) }
       }
       #expect(try names(root + "/ingest") == [] && store.bytes(small.digest, limit: 10) == Array("small".utf8))
+      // Nor is a part kept to be taken up later: it would be what fills the disk.
+      await expectStoreError(.noSpace) {
+        guard let writer = try await store.writer(for: .sha256(of: "promised"), size: 1 << 30) else { return }
+        for _ in 0..<64 { try writer.write([UInt8](repeating: 1, count: 65536)) }
+      }
+      #expect(try names(root + "/ingest") == [])
       let again = try await store.put(Array("smaller".utf8))
       #expect(store.contains(again.digest))
       try await store.close()

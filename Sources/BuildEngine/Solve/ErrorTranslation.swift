@@ -3,6 +3,7 @@ internal import BuildSnapshots
 internal import BuildSolver
 internal import ContentStore
 internal import HostOS
+internal import LayerArchive
 internal import LLB
 internal import OCIModel
 internal import OCIRegistry
@@ -29,12 +30,30 @@ enum ErrorTranslation {
   private static func plain(_ error: any Error) -> BuildError {
     switch error {
     case let error as BuildError: return error
+    case let error as RegistryError where error.code == .local: return BuildError(.resourceExhausted, .build, error.description, suggestion: roomAdvice(error))
     case let error as RegistryError: return BuildError(.unavailable, .registry, error.description, cause: nil)
     case let error as OCIError: return BuildError(.invalidArgument, .build, error.description)
     case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description)
     case let error as LLBError: return BuildError(.invalidArgument, .usage, "\(error)")
     case let error as InvalidDefinition: return BuildError(.invalidArgument, .usage, error.description)
-    default: return BuildError(.unknown, .build, "\(error)")
+    default: return BuildError(isFullDisk(error) ? .resourceExhausted : .unknown, .build, "\(error)", suggestion: roomAdvice(error))
+    }
+  }
+
+  /// Some errors of a full disk come from where nobody knows what the disk is for.
+  private static func roomAdvice(_ error: any Error) -> String? {
+    isFullDisk(error) && !"\(error)".contains("--root") ? "The disk that holds the store is full: free some space, or put the store elsewhere with --root." : nil
+  }
+
+  static func isFullDisk(_ error: any Error) -> Bool {
+    switch error {
+    case let error as HostError: error.code == .noSpace
+    case let error as StoreError: error.code == .noSpace
+    case let error as LayerArchiveError: error.cause.map(isFullDisk) ?? false
+    case let error as SnapshotError: error.cause.map(isFullDisk) ?? false
+    case let error as RegistryError: error.cause.map(isFullDisk) ?? false
+    case let error as BuildError: error.cause.map(isFullDisk) ?? false
+    default: false
     }
   }
 }
