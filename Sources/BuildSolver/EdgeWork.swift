@@ -77,9 +77,10 @@ extension Solver {
     do {
       // The lock of the key before a slot: who waits for another process must not keep others from working.
       if let locking = options.keyLocking, let key = keys.first, !op.vertex.options.ignoreCache {
+        let began = options.now()
         let lock = try await locking.lock(try await options.cache.lockNames(key))
         do {
-          if let result = await madeElsewhere(op, keys, secondary) {
+          if let result = await madeElsewhere(op, keys, since: began, secondary) {
             outcome = .success(result)
           } else {
             op.context.holding(lock)
@@ -102,10 +103,11 @@ extension Solver {
     return try outcome.get()
   }
 
-  /// What another process may have done while the lock was waited for.
-  private func madeElsewhere(_ op: ActiveOp, _ keys: [CacheKey], _ secondary: SecondaryKeys) async -> SharedResult? {
+  /// What another process may have done while the lock was waited for. Older records do not count: had they been good, the edge had found them before;
+  /// below an input that was forced to run again they are not.
+  private func madeElsewhere(_ op: ActiveOp, _ keys: [CacheKey], since began: Timestamp, _ secondary: SecondaryKeys) async -> SharedResult? {
     for key in keys {
-      let records = (try? await options.cache.records(key, context: op.context.cacheContext)) ?? []
+      let records = ((try? await options.cache.records(key, context: op.context.cacheContext)) ?? []).filter { $0.createdAt >= began }
       if let record = CacheRecord.best(of: records), let result = try? await load(record, op, secondary) { return result }
     }
     return nil
