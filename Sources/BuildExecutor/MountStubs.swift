@@ -6,10 +6,11 @@ struct MountStubs {
   /// Canonical paths beneath the root, parents before children.
   private(set) var made: [(path: String, isMountPoint: Bool)] = []
 
-  /// `wanted`: destination, and whether a directory is mounted there. `covered`: destinations whose inside is not the root filesystem.
+  /// `wanted`, in the order in which they will be mounted: destination, and whether a directory is mounted there. `covered`: destinations whose
+  /// inside is not the root filesystem by then; inside a wanted directory those that come after it need no place either.
   /// Blocks. A root that cannot be written gets no stubs: the runtime says then what is missing.
   init(in root: Directory, wanted: [(destination: String, isDirectory: Bool)], covered: [String]) throws {
-    let covers = try covered.map { try root.canonicalPath(of: $0) }.filter { !$0.isEmpty }
+    var covers = try covered.map { try root.canonicalPath(of: $0) }.filter { !$0.isEmpty }
     for (destination, isDirectory) in wanted {
       let path = try root.canonicalPath(of: destination)
       if path.isEmpty || covers.contains(where: { path.hasPrefix($0 + "/") }) { continue }
@@ -18,6 +19,7 @@ struct MountStubs {
         remove(from: root, parents: true)
         throw error
       }
+      if isDirectory { covers.append(path) }
     }
   }
 

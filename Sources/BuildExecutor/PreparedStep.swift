@@ -70,6 +70,8 @@
       if case .attached(let input, _, _, terminal: true, _) = streams { terminal = input }
       var process = spec
       if !Self.isWritable(rootPlan) { process.readOnlyRoot = true }
+      // Runtimes differ in what they do for a user without an entry: runc, and so BuildKit, takes "/".
+      if !process.environment.contains(where: { $0.hasPrefix("HOME=") }) { process.environment.append("HOME=" + UserLookup.home(of: user.uid, in: root)) }
       var specification = RuntimeSpec(
         process: process, user: user, rootPath: scratch + "/rootfs", hostsPath: scratch + "/hosts", resolverPath: scratch + "/resolv.conf",
         mounts: mounts.map(\.mount), terminal: terminal != nil,
@@ -89,7 +91,8 @@
       plan.arguments(runtime.arguments(scratch: scratch, id: id))
       for lock in locks { plan.hold(lock) }
       self.plan = plan
-      let covered = specification.allMounts.filter { $0.destination != "/etc/hosts" && $0.destination != "/etc/resolv.conf" }.map(\.destination)
+      let covered = specification.systemMounts.filter { $0.destination != "/etc/hosts" && $0.destination != "/etc/resolv.conf" }.map(\.destination)
+      if !process.readOnlyRoot { try Self.makeSystemDirectories(specification.systemMounts.map(\.destination), in: root) }
       try Self.makeWorkingDirectory(spec, user, in: root, covered: mounts.map(\.mount.destination))
       stubs = try MountStubs(
         in: root, wanted: [("/etc/resolv.conf", false), ("/etc/hosts", false)] + mounts.map { ($0.mount.destination, $0.isDirectory) }, covered: covered)
@@ -188,6 +191,15 @@
     }
 
     // MARK: the rest
+
+    /// Where /proc, /dev and /sys go: they stay, as after BuildKit's runc, with a mode that does not depend on the runtime (crun makes /dev with 01755).
+    private static func makeSystemDirectories(_ destinations: [String], in root: Directory) throws {
+      for path in destinations.map({ String($0.dropFirst()) }) where !path.contains("/") {
+        guard try root.statusIfPresent(path) == nil else { continue }
+        try root.makeDirectory(path, mode: 0o755)
+        try root.setMode(path, 0o755)
+      }
+    }
 
     /// The working directory exists before the step; what is mounted over is the runtime's matter.
     private static func makeWorkingDirectory(_ spec: ProcessSpec, _ user: ProcessUser, in root: Directory, covered: [String]) throws {

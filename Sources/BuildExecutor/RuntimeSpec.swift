@@ -158,13 +158,14 @@ package struct RuntimeSpec: Sendable {
   /// Defaults, then the step's; each destination once, in the place of its first and the form of its last.
   package var allMounts: [Mount] {
     var result: [Mount] = []
-    for mount in defaultMounts + mounts {
+    for mount in systemMounts + mounts {
       if let i = result.firstIndex(where: { $0.destination == mount.destination }) { result[i] = mount } else { result.append(mount) }
     }
     return result
   }
 
-  private var defaultMounts: [Mount] {
+  /// Those that every step has, which come first.
+  var systemMounts: [Mount] {
     let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] + (surroundings.hasTTYGroup ? ["gid=5"] : [])
     // sysfs belongs to a network namespace: in a user namespace that shares the host's network it cannot be mounted anew.
     let system = surroundings.inUserNamespace && process.network != .none

@@ -27,6 +27,12 @@ package enum UserLookup {
     return try resolve(text, passwd: try file("etc/passwd", in: root), group: try file("etc/group", in: root))
   }
 
+  /// The home directory of a user id, "/" when /etc/passwd does not tell. Blocks.
+  static func home(of uid: UInt32, in root: Directory) -> String {
+    let entry = lines((try? file("etc/passwd", in: root)) ?? nil).first { integer($0, 2) == Int64(uid) }
+    return entry.flatMap { $0.count > 5 && !$0[5].isEmpty ? String($0[5]) : nil } ?? "/"
+  }
+
   /// `uid:gid`, both numbers or `root`.
   static func numeric(_ text: String) -> ProcessUser? {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
