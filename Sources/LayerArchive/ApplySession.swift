@@ -102,13 +102,15 @@ final class ApplySession {
   private func parentMade(_ node: TreeNode, from status: hostos_stat?) throws {
     if let status, let below = node.lower { return try copyMetadata(of: below.fd, status, to: node) }
     try LayerArchiveError.check(hostos_chmod(node.fd, "", 0o755), "set the mode", node.path)
+    if case .archive = options.form { return }
     // A time that is the same on every machine.
     directories[node.path] = DirectoryState(accessed: 0, modified: 0)
     if case .later = lower, !node.hidesBelow { implicitParents.insert(node.path) }
   }
 
-  /// Remembers the times of a directory that was there before, to give them back.
+  /// Remembers the times of a directory that was there before, to give them back. Somebody's tar changes them, as any unpacking does.
   func note(_ node: TreeNode) throws {
+    if case .archive = options.form { return }
     if directories[node.path] != nil { return }
     var status = hostos_stat()
     try LayerArchiveError.check(hostos_stat_name(node.fd, "", &status), "look up", node.path)
