@@ -62,6 +62,10 @@ enum { HOSTOS_RENAME_NOREPLACE = 1, HOSTOS_RENAME_EXCHANGE = 2 };
 int hostos_rename(int fromfd, const char *from, int tofd, const char *to, unsigned flags);
 /// An empty file without a name, in memory where the system can; gone with its last descriptor.
 int hostos_memory_file(void);
+// Starts a program (argv as execv takes it) that reads `input` and whose output can be read from *output. Its errors go nowhere. Answers its pid.
+int hostos_spawn_filter(const char *path, char *const argv[], int input, int *output);
+// Waits for it. Answers its exit code, 128 + the signal that ended it, or -errno.
+int hostos_wait_filter(int pid);
 /// linkat(2) of an open descriptor (an O_TMPFILE file).
 int hostos_link_fd(int fd, int dirfd, const char *name);
 
@@ -104,8 +108,6 @@ int hostos_cores(void);
 int hostos_sync_fs(int fd);
 /// A pipe; both ends close on exec.
 int hostos_pipe(int ends[2]);
-// A new pseudo-terminal: ends[0] is its user's side, ends[1] the terminal. Nobody's controlling terminal.
-int hostos_pseudo_terminal(int ends[2]);
 int hostos_set_cloexec(int fd, int on);
 int hostos_pidfd_open(int pid);
 int hostos_pidfd_signal(int pidfd, int signal);
