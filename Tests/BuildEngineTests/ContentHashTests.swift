@@ -28,7 +28,7 @@ import Testing
     var skipped: [String] = []
     for tree in Self.trees {
       try withScratch { _, root in
-        do { try write(tree, to: root) } catch let error as HostError where error.code == .permission || error.code == .notSupported || error.code == .invalid {
+        do { try tree.write(to: root) } catch let error as HostError where error.code == .permission || error.code == .notSupported || error.code == .invalid {
           skipped.append("\(tree.name) (\(error))")
           return
         }
@@ -38,26 +38,6 @@ import Testing
     }
     if !skipped.isEmpty { print("SKIPPED on disk, for want of privilege: \(skipped.joined(separator: ", "))") }
     #expect(skipped.count < Self.trees.count)
-  }
-
-  private func write(_ tree: GoldenTree, to root: Directory) throws {
-    try root.setMode(".", 0o755)
-    for entry in tree.entries {
-      let path = entry.type == "root" ? "." : entry.name
-      switch entry.type {
-      case "root": break
-      case "dir": try root.makeDirectory(path)
-      case "file": try root.openFile(path, flags: [.writeOnly, .create, .exclusive]).write(entry.content)
-      case "symlink": try root.symlink(target: entry.target, at: path)
-      case "hardlink":
-        try root.hardlink(from: entry.target, to: path)
-        continue
-      default: try root.makeNode(path, kind: entry.kind, mode: 0o600, device: entry.device)
-      }
-      try root.setOwner(path, uid: entry.uid ?? 0, gid: entry.gid ?? 0)
-      if entry.type != "symlink" { try root.setMode(path, entry.mode ?? 0) }
-      for (name, value) in entry.attributes { try root.setXattr(path, name, value) }
-    }
   }
 
   @Test func scratchHasOnlyARoot() throws {
@@ -110,5 +90,24 @@ import Testing
     let small = try seconds(10_000), large = try seconds(100_000)
     print("content hash: 10 000 entries \(small) s, 100 000 entries \(large) s")
     #expect(large < small * 40 + 1)
+  }
+}
+
+/// The same checksums by the way of a client's directory.
+@Suite struct LocalTreeHashTests {
+  @Test func treesOnDisk() throws {
+    var skipped: [String] = []
+    for tree in ContentHashTests.localTrees {
+      try withScratch { _, root in
+        do { try tree.write(to: root) } catch let error as HostError where error.code == .permission || error.code == .notSupported || error.code == .invalid {
+          skipped.append("\(tree.name) (\(error))")
+          return
+        }
+        let mistakes = tree.mistakes(in: try LocalTree(root, filter: LocalFilter()))
+        #expect(mistakes.isEmpty, "\(mistakes.joined(separator: "\n"))")
+      }
+    }
+    if !skipped.isEmpty { print("SKIPPED on disk, for want of privilege: \(skipped.joined(separator: ", "))") }
+    #expect(skipped.count < ContentHashTests.localTrees.count)
   }
 }

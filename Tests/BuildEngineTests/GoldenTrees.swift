@@ -63,6 +63,27 @@ struct GoldenTree: Decodable, Sendable, CustomTestStringConvertible {
   var checksums: [Query]
   var testDescription: String { name }
 
+  /// Makes it on a disk.
+  func write(to root: Directory) throws {
+    try root.setMode(".", 0o755)
+    for entry in entries {
+      let path = entry.type == "root" ? "." : entry.name
+      switch entry.type {
+      case "root": break
+      case "dir": try root.makeDirectory(path)
+      case "file": try root.openFile(path, flags: [.writeOnly, .create, .exclusive]).write(entry.content)
+      case "symlink": try root.symlink(target: entry.target, at: path)
+      case "hardlink":
+        try root.hardlink(from: entry.target, to: path)
+        continue
+      default: try root.makeNode(path, kind: entry.kind, mode: 0o600, device: entry.device)
+      }
+      try root.setOwner(path, uid: entry.uid ?? 0, gid: entry.gid ?? 0)
+      if entry.type != "symlink" { try root.setMode(path, entry.mode ?? 0) }
+      for (name, value) in entry.attributes { try root.setXattr(path, name, value) }
+    }
+  }
+
   /// The wrong ones among the checksums.
   func mistakes(in tree: any TreeReader) -> [String] {
     let shared = ContentHash(tree)

@@ -6,6 +6,7 @@ internal import BuildSolver
 internal import ContentStore
 internal import GRDB
 internal import HostOS
+internal import LayerArchive
 internal import NIOCore
 internal import NIOHTTP1
 internal import OCIModel
@@ -57,12 +58,9 @@ struct HTTPSource: Op {
 
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
     let found = try await resolved(context)
-    var document = JSONObject([
-      ("Filename", .string(found.filename)), ("Perm", .int(mode)), ("UID", .int(uid)), ("GID", .int(gid)), ("Checksum", .string(found.digest.description)),
-    ])
-    if !found.modified.isEmpty { document["LastModTime"] = .string(found.modified) }
-    let key = Digest.sha256(of: JSONValue.object(document).encoded())
-    return CacheMapAnswer(CacheMap(digest: CacheDigest(OpCacheKey.source(key.description))))
+    let key = OpCacheKey.http(
+      filename: found.filename, mode: Int64(mode), uid: Int64(uid), gid: Int64(gid), checksum: found.digest, lastModified: found.modified)
+    return CacheMapAnswer(CacheMap(digest: CacheDigest(key)))
   }
 
   /// With a checksum nothing needs to be asked to know the content.
@@ -75,16 +73,7 @@ struct HTTPSource: Op {
   private var request: String { [url, filename, String(mode), String(uid), String(gid)].joined(separator: "\0") }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
-    var found = try await resolved(context)
-    if !services.store.contains(found.digest) {
-      let fetched = try await fetch(context)
-      guard fetched.digest == found.digest else {
-        throw BuildError(
-          .failedPrecondition, .build, "digest mismatch for \(url): \(fetched.digest), expected \(found.digest)",
-          suggestion: "the file changed, or the checksum is wrong: check where it comes from, then correct --checksum")
-      }
-      if checksum == nil { found = fetched }
-    }
+    let found = try await file(context)
     let time = HTTPDate.nanoseconds(found.modified) ?? 0
     let layer = try await services.refs.newMutable(parent: nil, description: "http url \(url)", recordType: .regular)
     do {
@@ -109,18 +98,42 @@ struct HTTPSource: Op {
     }
   }
 
-  private func fetch(_ context: OpContext) async throws -> Fetched {
+  /// What is to be written, its bytes in the store. Its time counts even where a checksum makes the key: it is that of the answer that brought it.
+  private func file(_ context: OpContext) async throws -> Fetched {
+    let found = try await resolved(context)
+    if services.store.contains(found.digest) {
+      if checksum == nil { return found }
+      if let known = try await remembered(), known.file.digest == found.digest { return known.file }
+    }
+    let fetched = try await fetch(context)
+    guard fetched.digest == found.digest else {
+      throw BuildError(
+        .failedPrecondition, .build, "digest mismatch for \(url): \(fetched.digest), expected \(found.digest)",
+        suggestion: "the file changed, or the checksum is wrong: check where it comes from, then correct --checksum")
+    }
+    return fetched
+  }
+
+  /// What the last answer to the same request was, when its bytes are still here.
+  private func remembered() async throws -> (file: Fetched, etag: String)? {
     let key = Digest.sha256(of: request).description
     let known = try await services.store.read { db in
       try Row.fetchOne(db, sql: "SELECT etag, digest, filename, modified FROM http_source WHERE request = ?", arguments: [key])
         .map { row in (etag: row[0] as String, digest: row[1] as String, filename: row[2] as String, modified: row[3] as String) }
     }
+    guard let known, let digest = Digest(known.digest), services.store.contains(digest) else { return nil }
+    return (Fetched(digest: digest, filename: known.filename, modified: known.modified), known.etag)
+  }
+
+  private func fetch(_ context: OpContext) async throws -> Fetched {
     var message = HTTPClientRequest(url: url)
     message.headers.add(name: "User-Agent", value: "manifold")
+    // Asked for and undone, as Go's client does for the peers: a server that compresses on the way must not change the file.
+    message.headers.add(name: "Accept-Encoding", value: "gzip")
     var unchanged: Fetched?
-    if let known, let digest = Digest(known.digest), services.store.contains(digest) {
+    if let known = try await remembered(), !known.etag.isEmpty {
       message.headers.add(name: "If-None-Match", value: known.etag)
-      unchanged = Fetched(digest: digest, filename: known.filename, modified: known.modified)
+      unchanged = known.file
     }
     let response: HTTPClientResponse
     do {
@@ -132,33 +145,51 @@ struct HTTPSource: Op {
     guard (200..<300).contains(response.status.code) else {
       throw BuildError(.unavailable, .build, "cannot fetch \(url): the server answered \(response.status.code) \(response.status.reasonPhrase)")
     }
-    return try await save(response, key: key, context: context)
+    return try await save(response, context: context)
   }
 
-  private func save(_ response: HTTPClientResponse, key: String, context: OpContext) async throws -> Fetched {
+  private func save(_ response: HTTPClientResponse, context: OpContext) async throws -> Fetched {
     let total = response.headers.first(name: "Content-Length").flatMap { Int64($0) } ?? 0
     let status = context.progress.transfer(url, total: total)
     defer { status.finish() }
     let store = services.store
     let writer = try await Blocking.run { try store.writer() }
+    let isPacked = response.headers["Content-Encoding"].contains { $0.lowercased() == "gzip" }
+    let packed = isPacked ? try await Blocking.run { try HTTPSource.temporaryFile(in: store.root) } : nil
     var count: Int64 = 0
     for try await buffer in response.body {
       let bytes = [UInt8](buffer: buffer)
       count += Int64(bytes.count)
-      try await Blocking.run { try bytes.withUnsafeBytes { try writer.write($0) } }
+      try await Blocking.run { try bytes.withUnsafeBytes { bytes in if let packed { try packed.write(bytes) } else { try writer.write(bytes) } } }
       status.update(count)
     }
+    if let packed { try await Blocking.run { try HTTPSource.unpack(packed) { try writer.write($0) } } }
     let (digest, size) = try await Blocking.run { try writer.commit() }
     let modified = response.headers.first(name: "Last-Modified").flatMap { HTTPDate.nanoseconds($0) == nil ? nil : $0 } ?? ""
     let found = Fetched(digest: digest, filename: safeName(disposition: response.headers.first(name: "Content-Disposition")), modified: modified)
-    if let etag = response.headers.first(name: "ETag"), !etag.isEmpty {
-      try await services.store.write { db in
-        try db.execute(
-          sql: "INSERT OR REPLACE INTO http_source (request, etag, digest, size, filename, modified) VALUES (?, ?, ?, ?, ?, ?)",
-          arguments: [key, etag, found.digest.description, size, found.filename, found.modified])
-      }
+    let etag = response.headers.first(name: "ETag") ?? "", key = Digest.sha256(of: request).description
+    try await services.store.write { db in
+      try db.execute(
+        sql: "INSERT OR REPLACE INTO http_source (request, etag, digest, size, filename, modified) VALUES (?, ?, ?, ?, ?, ?)",
+        arguments: [key, etag, found.digest.description, size, found.filename, found.modified])
     }
     return found
+  }
+
+  /// A file without a name: nothing of it stays, whatever happens. Blocks.
+  private static func temporaryFile(in root: String) throws -> HostOS.Descriptor {
+    let folder = try Directory.open(root), name = "http-\(UInt64.random(in: 0 ... .max))"
+    let file = try folder.openFile(name, flags: [.readWrite, .create, .exclusive], mode: 0o600)
+    try folder.unlink(name)
+    return file
+  }
+
+  /// Blocks.
+  private static func unpack(_ packed: HostOS.Descriptor, _ write: (UnsafeRawBufferPointer) throws -> Void) throws {
+    let plain = try Compression.gzip.decompressor(PositionedSource(packed))
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
+    defer { buffer.deallocate() }
+    while case let n = try plain.read(into: buffer), n > 0 { try write(UnsafeRawBufferPointer(rebasing: buffer[..<n])) }
   }
 
   /// The file's name: as asked, else what the server calls it, else the last part of the URL's path, else `download`. Never a path.

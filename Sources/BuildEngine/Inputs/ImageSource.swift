@@ -55,18 +55,8 @@ extension RefStore {
       throw BuildError(
         .failedPrecondition, .registry, "\(image.reference.familiar): its manifest has \(layers.count) layers, its config \(diffIDs.count)")
     }
-    var current: ImmutableRef?
-    do {
-      for (descriptor, diffID) in zip(layers, diffIDs) {
-        let parent = current
-        current = try await layer(parent: parent, descriptor: descriptor, diffID: diffID, provider: provider)
-        await parent?.release()
-      }
-      return current
-    } catch {
-      await current?.release()
-      throw error
-    }
+    if layers.isEmpty { return nil }
+    return try await self.layers(on: nil, Array(zip(layers, diffIDs)), provider: provider)
   }
 }
 

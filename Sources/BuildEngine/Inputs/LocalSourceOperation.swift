@@ -7,26 +7,27 @@ internal import OCIModel
 /// `local://`: a directory of the client, read in place.
 struct LocalSourceOperation: Op {
   let name: String
-  let filter: LocalFilter
+  /// nil is a list that the definition does not have.
+  private let lists: (include: [String]?, exclude: [String]?, follow: [String]?)
   let services: EngineServices
 
   init(_ source: Pb_SourceOp, services: EngineServices) throws {
     name = String(source.identifier.dropFirst("local://".count))
-    func list(_ key: String) throws -> [String] {
-      guard let text = source.attrs[key] else { return [] }
+    func list(_ key: String) throws -> [String]? {
+      guard let text = source.attrs[key] else { return nil }
       guard let array = try JSONValue(parsing: text).arrayValue else { throw InvalidDefinition("local source \(source.identifier): \(key) is not a list") }
       return array.compactMap(\.stringValue)
     }
-    filter = LocalFilter(
-      includePatterns: try list("local.includepattern"), excludePatterns: try list("local.excludepatterns"), followPaths: try list("local.followpaths"))
+    lists = (try list("local.includepattern"), try list("local.excludepatterns"), try list("local.followpaths"))
     self.services = services
   }
 
   /// A key that only this build has: files are compared by content where they are used.
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
     let session = try services.session(of: context)
-    let lists = [filter.includePatterns, filter.excludePatterns, filter.followPaths].map { $0.joined(separator: "\0") }
-    return CacheMapAnswer(CacheMap(digest: CacheDigest(random: .sha256(of: ([session.id, name] + lists).joined(separator: "\u{1}")))))
+    let key = OpCacheKey.local(
+      session: session.id, name: name, includePatterns: lists.include, excludePatterns: lists.exclude, followPaths: lists.follow)
+    return CacheMapAnswer(CacheMap(digest: CacheDigest(random: key)))
   }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
@@ -36,6 +37,7 @@ struct LocalSourceOperation: Op {
     switch try await session.client.files.directory(named: name) {
     case .inPlace(let path):
       let hashes = services.fileHashes
+      let filter = LocalFilter(includePatterns: lists.include ?? [], excludePatterns: lists.exclude ?? [], followPaths: lists.follow ?? [])
       let tree = try await Blocking.run {
         try LocalTree(try Directory.open(path), filter: filter, rememberedHashes: hashes)
       }

@@ -29,22 +29,27 @@ final class LocalTree: TreeReader {
     if !filter.followPaths.isEmpty, let followed = try FollowedPaths(root).patterns(for: filter.followPaths) { includes += followed }
     var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns)
     try walk.directory(root, path: "", include: .init(), exclude: .init())
-    var entries: [ExactPath: Entry] = [ExactPath(""): Entry(status: .emptyDirectory, children: [])]
+    // The peers keep what they were sent in a directory of their own, made now: its metadata is not the client's.
+    var top = FileStatus.emptyDirectory
+    top.mtime = HostClock.now
+    var entries: [ExactPath: Entry] = [ExactPath(""): Entry(status: top, children: [])]
     for (path, status) in walk.found { entries[ExactPath(path)] = Entry(status: status, children: []) }
     for (path, _) in walk.found { entries[ExactPath(TreePaths.parent(path))]?.children.append(TreePaths.name(path)) }
-    for key in entries.keys { entries[key]?.children.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
+    for key in entries.keys { entries[key]?.children.sort { TreePaths.precedes($0, $1) } }
     self.entries = entries
   }
 
-  /// The peers' sender never tells of the root itself.
-  var rootDigest: Digest? { Digest.sha256(of: "") }
+  /// The peers' sender never tells of the root itself; when it tells of nothing, the directory that they made for it counts.
+  var rootDigest: Digest? { count == 0 ? nil : Digest.sha256(of: "") }
+  var deviceNumbersCount: Bool { true }
+  var carriesCapabilities: Bool { false }
   func status(_ path: String) throws -> FileStatus? { entries[ExactPath(path)]?.status }
   func children(_ path: String) throws -> [String] { entries[ExactPath(path)]?.children ?? [] }
   func readLink(_ path: String) throws -> String { try root.readLink(path) }
-  func open(_ path: String) throws -> HostOS.Descriptor { try root.openFile(path, flags: .readOnly, follow: .none) }
+  func open(_ path: String) throws -> HostOS.Descriptor { try root.openFile(path, flags: [.readOnly, .nonBlocking], follow: .none) }
   func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] {
     if path.isEmpty { return [] }
-    return try root.xattrNames(path).map { ($0, try root.xattr(path, $0) ?? []) }
+    return try root.attributes(of: path)
   }
   var count: Int { entries.count - 1 }
 }
@@ -67,7 +72,6 @@ private struct LocalWalk {
 
   mutating func directory(_ directory: Directory, path: String, include parentInclude: PatternList.Folder, exclude parentExclude: PatternList.Folder) throws {
     for entry in try directory.entries() {
-      if entry.kind == .socket { continue }
       let child = TreePaths.join(path, entry.name)
       var includeInfo = PatternList.Folder(), excludeInfo = PatternList.Folder()
       var skip = false
@@ -114,6 +118,7 @@ private struct IncludePrefixes {
   init(_ patterns: [String]) {
     fixed = patterns.filter { !$0.hasPrefix("!") }.map { pattern in
       let parts = SlashPath.clean("/" + pattern).split(separator: "/")
+      // An escaped character is written otherwise than it is called: that counts as a wildcard here.
       return Array(parts.prefix { !Wildcard.hasWildcard(String($0)) })
     }
   }
@@ -140,7 +145,7 @@ private struct FollowedPaths {
 
   private mutating func add(_ path: String, depth: Int) throws {
     guard depth <= TreePaths.maximumLinks else { throw TreeError("too many symbolic links in \"\(path)\" of the build context") }
-    var rest = TreePaths.clean(path).split(separator: "/").map(String.init)[...]
+    var rest = TreePaths.split(TreePaths.clean(path)).map { String($0) }[...]
     var current = ""
     if rest.isEmpty { resolved.insert(ExactPath("")) }
     while let part = rest.popFirst() {
@@ -160,16 +165,16 @@ private struct FollowedPaths {
   /// Where the links at a path (or all that match its last component) lead; nil when there are none.
   private func links(at path: String, wildcards: Bool) throws -> [String]? {
     let name = TreePaths.name(path), parent = TreePaths.parent(path)
-    if wildcards, Wildcard.hasWildcard(name) {
+    if wildcards, ContentSelector.hasWildcard(name) {
       guard try root.statusIfPresent(parent.isEmpty ? "." : parent)?.kind == .directory else { return nil }
       var out: [String] = []
       for entry in try root.entries(parent.isEmpty ? "." : parent) where entry.kind == .symbolicLink && (try? Wildcard.matches(name, entry.name)) == true {
         out += try links(at: TreePaths.join(parent, entry.name), wildcards: false) ?? []
       }
-      return out
+      return out.isEmpty ? nil : out
     }
     guard try root.statusIfPresent(path)?.kind == .symbolicLink else { return nil }
     let target = try root.readLink(path)
-    return [target.hasPrefix("/") ? target : TreePaths.join(parent, target)]
+    return [target.utf8.first == UInt8(ascii: "/") ? target : TreePaths.join(parent, target)]
   }
 }

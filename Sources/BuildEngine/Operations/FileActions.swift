@@ -90,9 +90,9 @@ struct FileActions {
         throw TreeError(.notFound, "\"\(from)\": not found")
       }
     }
-    var copy = try TreeCopy(from: source, to: target, options: options, expected: expected)
     for item in sources {
       if action.attemptUnpackDockerCompatibility, try unpack(item, from: source, to: destination, options) { continue }
+      var copy = try TreeCopy(from: source, to: target, options: options, expected: expected)
       try copy.copy(item, to: destination)
     }
   }
@@ -123,8 +123,8 @@ enum Wildcards {
   /// The paths that match, in walking order; what is below a match is not looked at. A path without wildcards is itself.
   static func matches(_ path: String, in tree: any TreeReader, followLinks: Bool) throws -> [String] {
     var fixed: [Substring] = [], rest: [Substring] = []
-    for part in TreePaths.clean(path).split(separator: "/") {
-      if rest.isEmpty, !Wildcard.hasWildcard(String(part)) { fixed.append(part) } else { rest.append(part) }
+    for part in TreePaths.split(TreePaths.clean(path)) {
+      if rest.isEmpty, !ContentSelector.hasWildcard(part) { fixed.append(part) } else { rest.append(part) }
     }
     if rest.isEmpty { return [path] }
     let base = try TreePaths.resolve(fixed.joined(separator: "/"), in: tree, followLast: followLinks)
@@ -136,7 +136,7 @@ enum Wildcards {
         // A component never matches a slash, so nothing deeper than the pattern can match.
         if try Wildcard.matches(pattern, childRelative) {
           found.append("/" + child)
-        } else if childRelative.split(separator: "/").count < rest.count, try tree.status(child)?.kind == .directory {
+        } else if TreePaths.split(childRelative).count < rest.count, try tree.status(child)?.kind == .directory {
           try walk(child, childRelative)
         }
       }

@@ -22,8 +22,8 @@ struct CopyOptions: Sendable {
 }
 
 /// Copies parts of a tree into a directory, with BuildKit's semantics (fsutil/copy): what `COPY` and `ADD` do. Every
-/// destination is resolved inside the target root. Blocks; call through Blocking.run. One instance is one action, so that
-/// hard links among its sources stay hard links.
+/// destination is resolved inside the target root. Blocks; call through Blocking.run. One instance is one source of an action: hard
+/// links within it stay hard links, those between sources become files of their own, as the peers have it.
 struct TreeCopy {
   let source: any TreeReader
   let target: Directory
@@ -72,9 +72,7 @@ struct TreeCopy {
 
   /// Decides whether the source goes onto the destination or into it, and makes the directories needed.
   private func prepare(_ sourcePath: String, asked: String, destination: String) throws -> (String, [String]) {
-    guard let status = try statusOfSource(sourcePath) else {
-      throw TreeError(.notFound, "\"/\(TreePaths.clean(asked))\": not found", suggestion: MissingPath.meant(by: sourcePath, in: source, root: "/"))
-    }
+    guard let status = try statusOfSource(sourcePath) else { throw TreeError(.notFound, "\"/\(TreePaths.clean(asked))\": not found") }
     let isDirectory = status.kind == .directory
     let existing = try target.statusIfPresent(name(destination), followLast: true)
     var path = destination
@@ -193,7 +191,9 @@ struct TreeCopy {
       }
       try copyContents(path, destination, status)
     case .symbolicLink: try target.symlink(target: try source.readLink(path), at: destination)
-    case .characterDevice, .blockDevice, .fifo, .socket: try target.makeNode(destination, kind: status.kind, mode: status.mode & 0o7777, device: status.rdev)
+    // Nobody listens at a copied socket: the peers put an empty file in its place.
+    case .socket: _ = try target.openFile(destination, flags: [.writeOnly, .create, .exclusive], mode: 0o600, follow: .none)
+    case .characterDevice, .blockDevice, .fifo: try target.makeNode(destination, kind: status.kind, mode: status.mode & 0o7777, device: status.rdev)
     default: throw TreeError("\"/\(path)\" is of an unknown kind")
     }
     try setMetadata(of: destination, from: path, status)
@@ -229,7 +229,7 @@ struct TreeCopy {
     if status.kind != .symbolicLink {
       try target.setMode(destination, options.mode?.apply(to: status.mode, isDirectory: status.kind == .directory) ?? status.mode & 0o7777)
     }
-    for (key, value) in try source.xattrs(path) {
+    for (key, value) in try source.xattrs(path) where source.carriesCapabilities || key != "security.capability" {
       // Best effort, as the peers: a filesystem or namespace may refuse a namespace of attributes.
       try? target.setXattr(destination, key, value)
     }
@@ -256,7 +256,8 @@ struct DirectoryMaker {
       return []
     }
     var made = try make(TreePaths.parent(resolved))
-    let bits = mode ?? options.mode?.octal ?? 0o755
+    // Of what COPY --chmod asks for they get the permissions alone.
+    let bits = (mode ?? options.mode?.octal ?? 0o755) & 0o777
     try target.makeDirectory(resolved, mode: bits)
     try target.setMode(resolved, bits)
     if let owner = options.owner { try target.setOwner(resolved, uid: owner.uid, gid: owner.gid) }

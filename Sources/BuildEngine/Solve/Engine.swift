@@ -137,7 +137,7 @@ package final class Engine: Sendable {
     let epoch = request.frontendAttributes["build-arg:SOURCE_DATE_EPOCH"].flatMap { Int64($0) }
     return ExportSource(
       targets: result.targets.enumerated().map { i, target in
-        ExportSource.Target(id: target.id, platform: target.platform, ref: trees[i], imageConfig: target.imageConfig)
+        ExportSource.Target(id: target.id, platform: target.platform, ref: trees[i], imageConfig: target.imageConfig, baseImageConfig: target.baseImageConfig)
       }, isMultiPlatform: result.isMultiPlatform, sourceDateEpoch: epoch)
   }
 

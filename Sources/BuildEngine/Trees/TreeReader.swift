@@ -19,12 +19,15 @@ protocol TreeReader: AnyObject, Sendable {
   /// Whether the numbers of device files count. The peers leave them out of snapshots' keys (a slip that has become the form), and
   /// count them in what a client sends.
   var deviceNumbersCount: Bool { get }
+  /// Whether files keep their capabilities when they are copied out of it. A client's do not, as little as their owners.
+  var carriesCapabilities: Bool { get }
   /// Hashes of unchanged files from earlier builds, where that is safe to use.
   var rememberedHashes: (any RememberedHashes)? { get }
 }
 
 extension TreeReader {
   var deviceNumbersCount: Bool { false }
+  var carriesCapabilities: Bool { true }
 }
 
 /// Hashes of files by identity and times (ContentStore's `FileHashCache`). Many at a time: each call is a transaction.
@@ -40,12 +43,9 @@ struct TreeError: Error, CustomStringConvertible {
   enum Code: Sendable { case notFound, invalid, changed }
   var code: Code
   var description: String
-  /// What was perhaps meant.
-  var suggestion: String?
-  init(_ code: Code, _ description: String, suggestion: String? = nil) {
+  init(_ code: Code, _ description: String) {
     self.code = code
     self.description = description
-    self.suggestion = suggestion
   }
   init(_ description: String) { self.init(.invalid, description) }
 }
