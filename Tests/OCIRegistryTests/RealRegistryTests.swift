@@ -2,7 +2,6 @@ import ContentStore
 import Foundation
 import HostOS
 import NIOCore
-import NIOPosix
 import OCIModel
 import OCIRegistry
 import TestSupport
@@ -21,24 +20,17 @@ private final class RealRegistry {
   /// With `tls`, a certificate made for it is in `certificates/<host>/ca.crt` of the scratch folder, as an authority of its own.
   init(protected: Bool, tls: Bool = false) async throws {
     scratch = try ScratchDirectory("registry")
-    // A port that was free a moment ago: this registry cannot say which one it took.
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let probe = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0).get()
-    host = "127.0.0.1:\(probe.localAddress?.port ?? 0)"
-    try await probe.close()
-    try await group.shutdownGracefully()
     var config = """
       version: 0.1
-      log: {level: error, accesslog: {disabled: true}}
+      log: {level: info, accesslog: {disabled: true}}
       storage: {filesystem: {rootdirectory: \(scratch.path)/data}}
-      http: {addr: "\(host)", relativeurls: true\(tls ? ", tls: {certificate: \(scratch.path)/own.crt, key: \(scratch.path)/own.key}" : "")}
+      http: {addr: "127.0.0.1:0", relativeurls: true\(tls ? ", tls: {certificate: \(scratch.path)/own.crt, key: \(scratch.path)/own.key}" : "")}
 
       """
     if tls {
       let made = try await Processes.run(
         "openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", scratch.file("own.key"), "-out", scratch.file("own.crt")])
       guard made.succeeded else { throw RegistryError(.local, "openssl: \(made.errorText)") }
-      try scratch.write("certificates/\(host)/ca.crt", try scratch.read("own.crt"))
     }
     if protected {
       try scratch.write("htpasswd", "\(RealRegistry.user):$2b$04$U8NDXYu/JPFOCpj3EBKypOVyEzxJgYNUHMjei36cfOyCKk.ySr/lW\n")
@@ -47,16 +39,29 @@ private final class RealRegistry {
     process.executableURL = URL(fileURLWithPath: RealRegistry.program ?? "")
     process.arguments = ["serve", try scratch.write("config.yml", config)]
     process.environment = ["PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"]
+    process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
+    // It takes any free port, and says which.
+    process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: try scratch.write("registry.log", "")))
     try process.run()
-    for _ in 0..<200 {
-      if (try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(host: "127.0.0.1", port: Int(host.split(separator: ":")[1]) ?? 0).get().close()) != nil { return }
+    do { host = try await RealRegistry.address(of: process, in: scratch) } catch {
+      if process.isRunning { process.terminate() }
+      throw error
+    }
+    if tls { try scratch.write("certificates/\(host)/ca.crt", try scratch.read("own.crt")) }
+  }
+  private static func address(of process: Process, in scratch: ScratchDirectory) async throws -> String {
+    let said = "listening on 127.0.0.1:"
+    while true {
+      let running = process.isRunning
+      let log = String(decoding: try scratch.read("registry.log"), as: UTF8.self)
+      if let place = log.range(of: said) { return "127.0.0.1:" + log[place.upperBound...].prefix(while: \.isNumber) }
+      guard running else { throw RegistryError(.network, "docker-registry did not start: \(log)") }
       try await Task.sleep(for: .milliseconds(50))
     }
-    throw RegistryError(.network, "docker-registry did not start")
   }
   deinit {
+    guard process.isRunning else { return }
     process.terminate()
     process.waitUntilExit()
   }
