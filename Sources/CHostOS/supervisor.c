@@ -344,7 +344,10 @@ static void register_interpreters(struct container *c) {
 
 static __attribute__((noreturn)) void run_runtime(struct container *c) {
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  static char *environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+  // crun and runc make the file over which they mount a copy of their own program there, instead of in /tmp, where a kill would leave it.
+  static char state[4200];
+  static char *environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", state, NULL};
+  snprintf(state, sizeof state, "_LIBCONTAINER_STATEDIR=%s", c->scratch);
   sigset_t none;
   sigemptyset(&none);
   for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++) signal(forwarded[i], SIG_DFL);
