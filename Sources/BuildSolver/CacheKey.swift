@@ -79,6 +79,9 @@ package final class CacheKey: Sendable {
     set { known.withLock { $0.indexIDs = newValue } }
   }
 
+  /// Whether an id is of a random key, which nobody can ask for again.
+  package static func isOfOneBuild(_ id: String) -> Bool { id.hasPrefix("random:") }
+
   /// `sha256("<digest>@<output>")`, as BuildKit's `rootKey`; a random digest names itself.
   package static func rootID(_ digest: CacheDigest, output: Int) -> String {
     digest.isRandom ? digest.description : Digest.sha256(of: "\(digest)@\(output)").description

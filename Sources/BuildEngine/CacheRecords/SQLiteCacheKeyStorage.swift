@@ -48,6 +48,14 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
   }
 
   func apply(_ changes: [CacheChange]) async throws {
+    // A client's directory has a key of this one build: rows by it would only pile up.
+    let changes = changes.filter { change in
+      switch change {
+      case .addResult(let key, _): !CacheKey.isOfOneBuild(key)
+      case .addLink(let from, _, _): !CacheKey.isOfOneBuild(from)
+      case .release: true
+      }
+    }
     if changes.isEmpty { return }
     try await store.write { db in
       for change in changes {

@@ -71,7 +71,7 @@ private struct LocalWalk {
   }
 
   mutating func directory(_ directory: Directory, path: String, include parentInclude: PatternList.Folder, exclude parentExclude: PatternList.Folder) throws {
-    for entry in try directory.entries() {
+    for entry in try entries(directory, path) {
       let child = TreePaths.join(path, entry.name)
       var includeInfo = PatternList.Folder(), excludeInfo = PatternList.Folder()
       var skip = false
@@ -102,6 +102,14 @@ private struct LocalWalk {
       if skip { pending.append((child, status)) } else { add(child, status) }
       try self.directory(try directory.openDirectory(entry.name, follow: .none), path: child, include: includeInfo, exclude: excludeInfo)
       if pending.count > before { pending.removeLast(pending.count - before) }
+    }
+  }
+
+  /// By their path in the context: "." would say nothing.
+  private func entries(_ directory: Directory, _ path: String) throws -> [DirectoryEntry] {
+    do { return try directory.entries() } catch var error as HostError {
+      if !path.isEmpty { error.path = path }
+      throw error
     }
   }
 

@@ -30,19 +30,25 @@ enum ErrorTranslation {
   private static func plain(_ error: any Error) -> BuildError {
     switch error {
     case let error as BuildError: return error
-    case let error as RegistryError where error.code == .local: return BuildError(.resourceExhausted, .build, error.description, suggestion: roomAdvice(error))
+    case let error as RegistryError where error.code == .local: return BuildError(.resourceExhausted, .build, error.description, suggestion: advice(error))
     case let error as RegistryError: return BuildError(.unavailable, .registry, error.description, cause: nil)
     case let error as OCIError: return BuildError(.invalidArgument, .build, error.description)
     case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description)
     case let error as LLBError: return BuildError(.invalidArgument, .usage, "\(error)")
     case let error as InvalidDefinition: return BuildError(.invalidArgument, .usage, error.description)
-    default: return BuildError(isFullDisk(error) ? .resourceExhausted : .unknown, .build, "\(error)", suggestion: roomAdvice(error))
+    default: return BuildError(isFullDisk(error) ? .resourceExhausted : .unknown, .build, "\(error)", suggestion: advice(error))
     }
   }
 
-  /// Some errors of a full disk come from where nobody knows what the disk is for.
-  private static func roomAdvice(_ error: any Error) -> String? {
-    isFullDisk(error) && !"\(error)".contains("--root") ? "The disk that holds the store is full: free some space, or put the store elsewhere with --root." : nil
+  /// For errors of the system that come from where nobody knows what they mean for a build.
+  private static func advice(_ error: any Error) -> String? {
+    if isFullDisk(error) {
+      return "\(error)".contains("--root") ? nil : "The disk that holds the store is full: free some space, or put the store elsewhere with --root."
+    }
+    if let error = error as? HostError, error.code == .invalid, error.operation == "chown", HostFacts.idMap.count == 1 {
+      return "This user has one id only, so files cannot be given to others: have subordinate ids added (sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER), then use another --root."
+    }
+    return nil
   }
 
   static func isFullDisk(_ error: any Error) -> Bool {
