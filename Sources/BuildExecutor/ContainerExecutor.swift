@@ -90,7 +90,6 @@
         return Result { try result(of: outcome, started.step) }
       }.get()
       try Task.checkCancellation()
-      if case .captured(let sink) = streams, let message = exit.runtimeMessage { sink(.standardError(Array("\(runtime.kind): \(message)\n".utf8))) }
       return exit
     }
 

@@ -80,7 +80,7 @@ package struct SourcePlace: Sendable, Hashable {
   /// The lines with up to `context` lines around them, numbered, the failing ones marked with `>>>`, as buildx shows them.
   package func excerpt(context: Int = 2) -> String {
     let text = data.split(separator: 0x0a, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
-    guard lines.lowerBound >= 1, lines.lowerBound <= text.count else { return "" }
+    guard !data.isEmpty, lines.lowerBound >= 1, lines.lowerBound <= text.count else { return "" }
     let last = min(lines.upperBound, text.count)
     let first = max(1, lines.lowerBound - context), end = min(text.count, last + context)
     let rule = "--------------------"

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -62,6 +64,28 @@ int hostos_sync_fs(int fd) {
 #else
   return fsync(fd) == 0 ? 0 : -errno;
 #endif
+}
+
+int hostos_pseudo_terminal(int ends[2]) {
+  int controller = posix_openpt(O_RDWR | O_NOCTTY);
+  if (controller < 0) return -errno;
+  fcntl(controller, F_SETFD, FD_CLOEXEC);
+  int terminal = -1;
+  // Not by its name: in a container's or a chroot's /dev the name may lead elsewhere.
+#ifdef TIOCGPTPEER
+  if (grantpt(controller) == 0 && unlockpt(controller) == 0) terminal = ioctl(controller, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+#else
+  const char *name = NULL;
+  if (grantpt(controller) == 0 && unlockpt(controller) == 0 && (name = ptsname(controller))) terminal = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+#endif
+  if (terminal < 0) {
+    int failure = -errno;
+    close(controller);
+    return failure;
+  }
+  ends[0] = controller;
+  ends[1] = terminal;
+  return 0;
 }
 
 int hostos_pipe(int ends[2]) {

@@ -116,7 +116,7 @@ extension Converter {
   /// The gateway's own words (not found, no such platform and which there are…), at the FROM, COPY or mount that asked.
   private func baseFailure(_ error: any Error, of stage: StageState, _ lookup: Lookup) -> any Error {
     if error is CancellationError { return error }
-    var failure = (error as? BuildError) ?? BuildError(.unknown, .registry, "\(error)", cause: error)
+    var failure = (error as? BuildError) ?? BuildError(.unavailable, .registry, "\(error)", cause: error)
     let name = lookup.reference.familiar
     if !failure.message.contains(name), !failure.message.contains(lookup.reference.description) { failure.message = "\(name): \(failure.message)" }
     failure.sources.append(request.sourceMap.place(stage.origin.range))

@@ -37,6 +37,13 @@ package final class Descriptor: Sendable {
     return (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
   }
 
+  /// A new terminal: its user's end, and the end that a program on it has. Nobody's controlling terminal.
+  package static func pseudoTerminal() throws -> (controller: Descriptor, terminal: Descriptor) {
+    var ends: [Int32] = [0, 0]
+    try checked(hostos_pseudo_terminal(&ends), "open", "/dev/ptmx")
+    return (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
+  }
+
   /// Closes now, and says what the filesystem had to say about it. Later calls do nothing.
   package func close() throws {
     if closed.exchange(true, ordering: .acquiringAndReleasing) { return }

@@ -18,16 +18,18 @@ struct CommandFacts: Sendable {
   var workingDirectory: String
   var standardOutputIsTerminal: Bool
   var standardInputIsTerminal: Bool
+  var standardErrorIsTerminal: Bool
   var host: Platform
 
   init(
     environment: [String: String] = [:], workingDirectory: String = "/", standardOutputIsTerminal: Bool = false, standardInputIsTerminal: Bool = false,
-    host: Platform = .current
+    standardErrorIsTerminal: Bool = false, host: Platform = .current
   ) {
     self.environment = environment
     self.workingDirectory = workingDirectory
     self.standardOutputIsTerminal = standardOutputIsTerminal
     self.standardInputIsTerminal = standardInputIsTerminal
+    self.standardErrorIsTerminal = standardErrorIsTerminal
     self.host = host
   }
 
@@ -37,7 +39,7 @@ struct CommandFacts: Sendable {
     defer { free(path) }
     return CommandFacts(
       environment: RegistryConfiguration.processEnvironment, workingDirectory: String(cString: path), standardOutputIsTerminal: isatty(STDOUT_FILENO) == 1,
-      standardInputIsTerminal: isatty(STDIN_FILENO) == 1)
+      standardInputIsTerminal: isatty(STDIN_FILENO) == 1, standardErrorIsTerminal: isatty(STDERR_FILENO) == 1)
   }
 
   /// The path from the root, with `.`, empty parts and trailing slashes taken out; `..` stays, since a link may be before it.

@@ -64,7 +64,7 @@ package struct TransportFailure: Error, CustomStringConvertible {
   package var description: String
 }
 
-/// The HTTP clients of a `RegistryClient`: one a proxy, made when first needed, on one small event-loop group.
+/// The HTTP clients of a `RegistryClient`: one a proxy, made when first needed, on one small event-loop group that all share.
 final class RegistryTransport: Sendable {
   private struct State {
     var clients: [ProxyEnvironment.Proxy?: HTTPClient] = [:]
@@ -73,13 +73,13 @@ final class RegistryTransport: Sendable {
   private let state = Mutex(State())
   private let configuration: RegistryConfiguration
   private let proxies: ProxyEnvironment
-  private let group: MultiThreadedEventLoopGroup
+  /// One for the process, never shut down: a name that is still being looked up when its client goes answers to its loop later.
+  // One loop moves more than a gigabyte a second; hashing and writing happen elsewhere. A second one is for TLS on larger machines.
+  private static let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount >= 4 ? 2 : 1)
 
   init(_ configuration: RegistryConfiguration) {
     self.configuration = configuration
     proxies = ProxyEnvironment(configuration.environment)
-    // One loop moves more than a gigabyte a second; hashing and writing happen elsewhere. A second one is for TLS on larger machines.
-    group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount >= 4 ? 2 : 1)
   }
 
   private func client(for url: RegistryURL) throws -> HTTPClient {
@@ -100,7 +100,7 @@ final class RegistryTransport: Sendable {
         if let info = proxy.userInfo { authorization = .basic(credentials: Base64.encode(PercentEncoding.decode(info).utf8)) }
         settings.proxy = proxy.kind == .socks5 ? .socksServer(host: proxy.host, port: proxy.port) : .server(host: proxy.host, port: proxy.port, authorization: authorization)
       }
-      let client = HTTPClient(eventLoopGroupProvider: .shared(group), configuration: settings)
+      let client = HTTPClient(eventLoopGroupProvider: .shared(RegistryTransport.group), configuration: settings)
       state.clients[proxy] = client
       return client
     }
@@ -186,6 +186,5 @@ final class RegistryTransport: Sendable {
     }
     guard let clients else { return }
     for client in clients { try? await client.shutdown() }
-    try? await group.shutdownGracefully()
   }
 }

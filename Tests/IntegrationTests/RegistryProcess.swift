@@ -10,17 +10,23 @@ final class RegistryProcess: Sendable {
 
   private init(host: String, storage: String, child: Child) { (self.host, self.storage, self.child) = (host, storage, child) }
 
-  static func start(in directory: String) async throws -> RegistryProcess {
-    let storage = directory + "/registry"
+  enum Access { case open, refused }
+
+  /// `refused`: to whoever brings no credentials. `name` tells several in one directory apart.
+  static func start(in directory: String, access: Access = .open, name: String = "registry") async throws -> RegistryProcess {
+    let storage = directory + "/" + name
     let configuration = """
       version: 0.1
       storage: {filesystem: {rootdirectory: \(storage)}, delete: {enabled: true}}
       http: {addr: "127.0.0.1:0"}
+      \(access == .refused ? "auth: {htpasswd: {realm: tests, path: \(directory)/\(name).htpasswd}}" : "")
       """
-    try Files.writeAtomically(Array(configuration.utf8), to: directory + "/registry.yml", durable: false)
+    // No password has this hash.
+    if access == .refused { try Files.writeAtomically(Array("nobody:$2y$05$............................................................\n".utf8), to: "\(directory)/\(name).htpasswd", durable: false) }
+    try Files.writeAtomically(Array(configuration.utf8), to: "\(directory)/\(name).yml", durable: false)
     // The shell ends the registry when its input ends: when the test's process dies, however it dies.
     let script = #"docker-registry serve "$1" & child=$!; read -r line; kill "$child"; wait "$child""#
-    let child = try Child("sh", ["-c", script, "sh", directory + "/registry.yml"], environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"], outputPath: directory + "/registry.log")
+    let child = try Child("sh", ["-c", script, "sh", "\(directory)/\(name).yml"], environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"], outputPath: "\(directory)/\(name).log")
     guard try await child.says("listening on 127.0.0.1:"), let port = child.output.split(separator: "listening on 127.0.0.1:").dropFirst().first?.prefix(while: \.isNumber) else {
       let output = child.output
       Self.end(child)

@@ -1,5 +1,6 @@
 internal import BuildInterface
 internal import ContentStore
+internal import DockerfileSyntax
 internal import HostOS
 internal import OCIModel
 internal import OCIRegistry
@@ -22,6 +23,8 @@ struct BaseImage: Sendable {
   var place: Place
   /// Said about it in progress; not an error.
   var warnings: [String]
+  /// Its own platform, where that is not the one asked for: an image that is no index is taken as it is.
+  var otherPlatform: Platform?
 }
 
 /// Resolves image names for one build: each name once, whatever the platforms and however many steps use it. What was
@@ -48,13 +51,27 @@ final class ImageResolver: Sendable {
   func resolve(_ reference: Reference, platform: Platform, mode: ImageResolveMode) async throws -> BaseImage {
     let reference = reference.withDefaultTag
     if mode != .forcePull, let local = try await localRoot(reference) {
-      do { return try await image(reference, local, platform) } catch let error as BuildError where error.code == .notFound && mode == .default {
-        // The local image lacks this platform: the registry may have it.
-        _ = error
+      let lacking: String
+      do {
+        let found = try await image(reference, local, platform)
+        guard mode == .default, let other = found.otherPlatform else { return found }
+        lacking = "the \(reference.familiar) in the local store is for \(other) only"
+      } catch let error as BuildError where error.code == .notFound && mode == .default {
+        lacking = error.message + (error.suggestion.map { " (\($0.prefix { $0 != "\n" }))" } ?? "")
+      }
+      // The local image lacks this platform: the registry may have it.
+      do {
+        var found = try await image(reference, try await remoteRoot(reference), platform)
+        found.warnings.insert(lacking + ": taken from the registry", at: 0)
+        return found
+      } catch {
+        if error is CancellationError { throw error }
+        var failure = (error as? BuildError) ?? BuildError(.unavailable, .registry, "\(error)", cause: error)
+        failure.message = lacking + ", and the registry does not help: " + failure.message
+        throw failure
       }
     }
-    let root = try await remoteRoot(reference)
-    return try await image(reference, root, platform)
+    return try await image(reference, try await remoteRoot(reference), platform)
   }
 
   /// The platforms an image has, in its index's order.
@@ -62,6 +79,18 @@ final class ImageResolver: Sendable {
     let reference = reference.withDefaultTag
     let root: Root
     if let local = try await localRoot(reference) { root = local } else { root = try await remoteRoot(reference) }
+    return try await platforms(of: reference, root)
+  }
+
+  /// Of an image in the local store that has one platform.
+  func onlyLocalPlatform(of reference: Reference) async throws -> Platform? {
+    let reference = reference.withDefaultTag
+    guard let local = try await localRoot(reference) else { return nil }
+    let found = try await platforms(of: reference, local)
+    return found.count == 1 ? found.first : nil
+  }
+
+  private func platforms(of reference: Reference, _ root: Root) async throws -> [Platform] {
     switch try ImageDocument(parsing: root.bytes, mediaType: root.descriptor.mediaType) {
     case .index(let index): return ImageResolver.platforms(of: index)
     case .manifest(let manifest): return [try ImageConfig(parsing: try await config(manifest.config, of: reference, root.place)).platform.normalized]
@@ -131,11 +160,13 @@ final class ImageResolver: Sendable {
     }
     let configBytes = try await config(manifest.config, of: reference, root.place)
     let config = try ImageConfig(parsing: configBytes)
+    var other: Platform?
     if !config.platform.os.isEmpty, !PlatformMatcher(only: platform).matches(config.platform.normalized) {
+      other = config.platform.normalized
       warnings.append("\(reference.familiar) is an image for \(config.platform.normalized), and is used for \(platform)")
     }
     return BaseImage(
-      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings)
+      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings, otherPlatform: other)
   }
 
   private func config(_ descriptor: OCIModel.Descriptor, of reference: Reference, _ place: BaseImage.Place) async throws -> [UInt8] {
@@ -152,10 +183,18 @@ final class ImageResolver: Sendable {
     let matcher = PlatformMatcher(only: platform)
     let candidates = index.manifests.filter { $0.platform.map { matcher.matches($0.normalized) } ?? false }
     if let best = candidates.min(by: { matcher.isBetter($0.platform, than: $1.platform) }) { return best }
-    let unique = ImageResolver.platforms(of: index).map(\.description)
+    let platforms = ImageResolver.platforms(of: index)
     let where_ = place == .localStore ? " in the local store" : ""
     throw BuildError(
       .notFound, .registry, "\(reference.familiar)\(where_) has no image for \(platform)",
-      suggestion: unique.isEmpty ? "its index lists no platforms" : "it has: \(unique.joined(separator: ", "))")
+      suggestion: platforms.isEmpty
+        ? "its index lists no platforms" : "it has: \(platforms.map(\.description).joined(separator: ", "))" + ImageResolver.nearest(platforms, platform))
+  }
+
+  /// The one of the same processor, or of nearly that name.
+  private static func nearest(_ platforms: [Platform], _ wanted: Platform) -> String {
+    let near = PlatformMatcher.nearest(platforms, to: wanted).first.flatMap { $0.os == wanted.os && $0.architecture == wanted.architecture ? $0.description : nil }
+    let meant = near ?? Suggestion.nearest(to: wanted.description, among: platforms.map(\.description))
+    return meant.map { "\nnearest is \($0)" } ?? ""
   }
 }

@@ -72,7 +72,9 @@ struct TreeCopy {
 
   /// Decides whether the source goes onto the destination or into it, and makes the directories needed.
   private func prepare(_ sourcePath: String, asked: String, destination: String) throws -> (String, [String]) {
-    guard let status = try statusOfSource(sourcePath) else { throw TreeError(.notFound, "\"/\(TreePaths.clean(asked))\": not found") }
+    guard let status = try statusOfSource(sourcePath) else {
+      throw TreeError(.notFound, "\"/\(TreePaths.clean(asked))\": not found", suggestion: MissingPath.meant(by: sourcePath, in: source, root: "/"))
+    }
     let isDirectory = status.kind == .directory
     let existing = try target.statusIfPresent(name(destination), followLast: true)
     var path = destination

@@ -84,7 +84,10 @@ final class EngineServices: Sendable {
           throw MissingPath.error(error, selectors, in: source.tree)
         }
       }
-    case .snapshot(let ref): return try await ContentKeys(store: store).digest(of: ref, selectors)
+    case .snapshot(let ref):
+      do { return try await ContentKeys(store: store).digest(of: ref, selectors) } catch let error as TreeError where error.code == .notFound {
+        throw try await ref.withMounted { MissingPath.error(error, selectors, in: MountedTree($0)) }
+      }
     }
   }
 

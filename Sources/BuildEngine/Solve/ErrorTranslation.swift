@@ -33,7 +33,7 @@ enum ErrorTranslation {
     case let error as RegistryError where error.code == .local: return BuildError(.resourceExhausted, .build, error.description, suggestion: advice(error))
     case let error as RegistryError: return BuildError(.unavailable, .registry, error.description, cause: nil)
     case let error as OCIError: return BuildError(.invalidArgument, .build, error.description)
-    case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description)
+    case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description, suggestion: error.suggestion)
     case let error as LLBError: return BuildError(.invalidArgument, .usage, "\(error)")
     case let error as InvalidDefinition: return BuildError(.invalidArgument, .usage, error.description)
     default: return BuildError(isFullDisk(error) ? .resourceExhausted : .unknown, .build, "\(error)", suggestion: advice(error))

@@ -55,7 +55,10 @@ extension Engine {
     let result: Result<StepExit, any Error>
     do {
       let spec = try RunSpec(request: request, config: image.config.config, platform: platform).process()
-      let input = request.interactive ? terminal.input : try Descriptor.open("/dev/null")
+      // The runtime wants a terminal at its input to give the process one; without -i nothing is ever typed at this.
+      let silent = request.tty && !request.interactive ? try HostOS.Descriptor.pseudoTerminal() : nil
+      defer { withExtendedLifetime(silent?.controller) {} }
+      let input = request.interactive ? terminal.input : try silent?.terminal ?? Descriptor.open("/dev/null")
       result = .success(
         try await services.executor.run(
           spec, root: try await layer.mountPlan(), locks: [],
@@ -66,8 +69,16 @@ extension Engine {
     await layer.discard()
     await tree?.release()
     let exit = try result.get()
-    if let message = exit.runtimeMessage { say("manifold: \(message)") }
-    return exit.code
+    // What the runtime had to say it said to the person itself.
+    return exit.runtimeMessage.map(Engine.status(ofRuntimeMessage:)) ?? exit.code
+  }
+
+  /// Docker's exit codes for a command that did not start.
+  static func status(ofRuntimeMessage message: String) -> Int32 {
+    let text = message.lowercased()
+    if text.contains("not found") || text.contains("no such file") { return 127 }
+    if text.contains("permission denied") || text.contains("not permitted") || text.contains("is a directory") || text.contains("exec format") { return 126 }
+    return 125
   }
 
   /// The image, and the platform to run it as.
@@ -79,13 +90,23 @@ extension Engine {
       return (try await resolver.resolve(request.image, platform: platform, mode: .default), platform.normalized)
     }
     let host = options.platform.normalized
+    // Of an image that is here for one platform only, the command has told already.
+    if let only = try await resolver.onlyLocalPlatform(of: request.image), !PlatformMatcher(only: host).matches(only) {
+      return (try await resolver.resolve(request.image, platform: only, mode: .preferLocal), only)
+    }
+    func warn(_ other: Platform) {
+      say(
+        "WARNING: The requested image's platform (\(other)) does not match the detected host platform (\(host)) and no specific platform was requested")
+    }
     do {
-      return (try await resolver.resolve(request.image, platform: host, mode: .default), host)
+      let image = try await resolver.resolve(request.image, platform: host, mode: .default)
+      guard let other = image.otherPlatform else { return (image, host) }
+      warn(other)
+      return (image, other)
     } catch let error as BuildError where error.code == .notFound {
       let platforms = try await resolver.platforms(of: request.image)
       guard platforms.count == 1, let only = platforms.first else { throw error }
-      say(
-        "WARNING: The requested image's platform (\(only)) does not match the detected host platform (\(host)) and no specific platform was requested")
+      warn(only)
       return (try await resolver.resolve(request.image, platform: only, mode: .default), only)
     }
   }

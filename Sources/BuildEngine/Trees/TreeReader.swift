@@ -43,9 +43,12 @@ struct TreeError: Error, CustomStringConvertible {
   enum Code: Sendable { case notFound, invalid, changed }
   var code: Code
   var description: String
-  init(_ code: Code, _ description: String) {
+  /// What was perhaps meant.
+  var suggestion: String?
+  init(_ code: Code, _ description: String, suggestion: String? = nil) {
     self.code = code
     self.description = description
+    self.suggestion = suggestion
   }
   init(_ description: String) { self.init(.invalid, description) }
 }

@@ -108,6 +108,8 @@ int hostos_cores(void);
 int hostos_sync_fs(int fd);
 /// A pipe; both ends close on exec.
 int hostos_pipe(int ends[2]);
+// A new pseudo-terminal: ends[0] is its user's side, ends[1] the terminal. Nobody's controlling terminal.
+int hostos_pseudo_terminal(int ends[2]);
 int hostos_set_cloexec(int fd, int on);
 int hostos_pidfd_open(int pid);
 int hostos_pidfd_signal(int pidfd, int signal);

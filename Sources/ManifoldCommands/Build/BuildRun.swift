@@ -53,7 +53,7 @@ struct BuildRun: Sendable {
 
   private func showWarnings(_ observer: BuildObserver, _ shows: Bool) {
     guard shows else { return }
-    let colour = ProgressColours(environment: facts.environment).warning
+    let colour = facts.standardErrorIsTerminal ? ProgressColours(environment: facts.environment).warning : ""
     Terminal.error(BuildObserver.summary(observer.warnings, details: plan.settings.debug, colour: colour))
   }
 

@@ -1,0 +1,110 @@
+import HostOS
+import OCIModel
+import Testing
+
+/// What a person reads when something is wrong.
+@Suite(.enabled(if: Tool.builds)) struct ErrorTests {
+  private struct Case {
+    var lines: [String]
+    var files: [String: String] = [:]
+    var arguments: [String] = []
+    var code: Int32
+    var says: [String]
+  }
+
+  private func check(_ cases: [Case], _ environment: Environment) async throws {
+    for (i, one) in cases.enumerated() {
+      let context = try environment.context("case\(i)", one.files.merging(["Dockerfile": one.lines.joined(separator: "\n") + "\n"]) { $1 })
+      let output = try await environment.build(context, one.arguments)
+      #expect(output.code == one.code, "\(one.lines) \(one.arguments)\n\(output.everything)")
+      for text in one.says { #expect(output.errorText.contains(text), "\(text)\n\(output.everything)") }
+      // Nothing is told twice in one line.
+      let last = output.errorText.split(separator: "\n").last { $0.hasPrefix("ERROR: ") } ?? ""
+      #expect(last.count < 40 || !last.dropFirst(7).dropFirst(last.count / 2).contains(last.dropFirst(7).prefix(last.count / 3)), "\(last)")
+    }
+  }
+
+  @Test(.timeLimit(.minutes(2))) func dockerfilesAndFiles() async throws {
+    try await withEnvironment { environment in
+      let from = "FROM \(try await environment.base())"
+      let build = from + " AS build"
+      try await check(
+        [
+          Case(lines: [from, "RUM true", "RUN false"], code: 2, says: ["Dockerfile:2", "   2 | >>> RUM true", "   1 |     FROM", "did you mean RUN?"]),
+          Case(lines: [from, "COPY src/confg.json /"], files: ["src/config.json": "x"], code: 2, says: ["Dockerfile:2", "did you mean src/config.json?"]),
+          Case(lines: [from, "COPY readme.md /"], files: ["README.md": "x"], code: 2, says: ["did you mean README.md?"]),
+          Case(lines: [from, "COPY a /"], files: ["a": "x", ".dockerignore": "a\n"], code: 2, says: ["a is there, but .dockerignore leaves it out"]),
+          Case(lines: [build, from, "COPY --from=build /etc/passwdd /"], code: 1, says: ["Dockerfile:3", "did you mean /etc/passwd?"]),
+          Case(lines: [build, from, "COPY --from=biuld /etc/passwd /"], code: 3, says: ["Dockerfile:3", "did you mean the stage build?"]),
+          Case(lines: [build], arguments: ["--target", "biuld"], code: 2, says: ["did you mean the stage build?"]),
+          Case(lines: [from], arguments: ["--platform", "linux/arm/v6"], code: 3, says: ["Dockerfile:1", "it has: linux/amd64, linux/arm64, linux/arm/v7", "nearest is linux/arm/v7"]),
+          Case(lines: [from], arguments: ["--platform", "linux/amd46"], code: 3, says: ["nearest is linux/amd64"]),
+          Case(lines: [from, "USER nobody-here", "RUN true"], code: 1, says: ["Dockerfile:3", "nobody-here"]),
+          Case(lines: ["FROM $NOTHING"], code: 2, says: ["Dockerfile:1", "$NOTHING is not set"]),
+          Case(lines: [], code: 2, says: ["no instructions"]),
+        ], environment)
+    }
+  }
+
+  @Test(.timeLimit(.minutes(2))) func failingSteps() async throws {
+    try await withEnvironment { environment in
+      let from = "FROM \(try await environment.base())"
+      let lines = (11...20).map { "line \($0)" }
+      try await check(
+        [
+          Case(lines: [from, "RUN for i in $(seq 20); do echo line $i; done; exit 9"], code: 1, says: ["Dockerfile:2", "exit code: 9", "(linux/amd64)"] + lines),
+          Case(lines: [from, "RUN uname -m; exit 4"], arguments: ["--platform", "linux/arm64"], code: 1, says: ["Dockerfile:2", "exit code: 4", "linux/arm64", "aarch64"]),
+          Case(
+            lines: [from, "ARG TARGETARCH", "RUN [ $TARGETARCH = amd64 ] || exit 5"], arguments: ["--platform", "linux/amd64,linux/arm64"], code: 1,
+            says: ["ERROR: [linux/arm64 2/2] RUN", "exit code: 5"]),
+          Case(lines: [from, #"RUN ["absent-program"]"#], code: 1, says: ["absent-program", "not found"]),
+        ], environment)
+      // Where no progress is shown, the failed step's last output is.
+      let context = try environment.context("quiet", ["Dockerfile": "\(from)\nRUN echo its last words; exit 3\n"])
+      for arguments in [["-q"], ["--progress", "quiet"], ["--progress", "none"]] {
+        let output = try await environment.tool.run(["build"] + arguments + ["-t", "x", context])
+        #expect(output.code == 1 && output.errorText.contains("its last words") && output.outputText.isEmpty, "\(output.everything)")
+      }
+    }
+  }
+
+  @Test(.timeLimit(.minutes(2))) func registries() async throws {
+    try await withEnvironment { environment in
+      let base = try await environment.base()
+      try await check(
+        [
+          Case(lines: ["FROM localhost:1/none"], code: 3, says: ["Dockerfile:1", "cannot reach the registry localhost:1", "connection refused", "Is the registry running"]),
+          Case(lines: ["FROM \(environment.image("absent:7"))"], code: 3, says: ["Dockerfile:1", "absent:7", "404"]),
+          Case(lines: ["FROM \(base)"], arguments: ["-t", "localhost:1/none:1", "--push"], code: 3, says: ["failed to push localhost:1/none:1", "cannot reach the registry"]),
+        ], environment)
+      // One that wants a name and a password.
+      let closed = try await RegistryProcess.start(in: environment.scratch, access: .refused, name: "closed")
+      defer { closed.stop() }
+      let context = try environment.context("push", ["Dockerfile": "FROM \(base)\n"])
+      let push = try await environment.build(context, ["-t", "\(closed.host)/me/x:1", "--push"])
+      #expect(push.code == 3 && push.errorText.contains("failed to push \(closed.host)/me/x:1") && push.errorText.contains("Log in to \(closed.host)"), "\(push.everything)")
+    }
+  }
+
+  @Test(.timeLimit(.minutes(2))) func whatComesLater() async throws {
+    try await withEnvironment { environment in
+      let from = "FROM \(try await environment.base())"
+      try await check(
+        [
+          Case(lines: [from, "ADD https://github.com/a/b.git /x"], code: 2, says: ["Dockerfile:2", "a git source", "not supported yet"]),
+          Case(lines: [from, "ADD git@github.com:a/b.git /x"], code: 2, says: ["Dockerfile:2", "git"]),
+          Case(lines: [from, "COPY --link a /x"], code: 2, says: ["Dockerfile:2", "COPY --link is not supported yet"]),
+          Case(lines: [from, "COPY --parents a /x"], code: 2, says: ["Dockerfile:2", "COPY --parents is not supported yet"]),
+          Case(lines: [from, "RUN --mount=type=ssh true"], code: 2, says: ["Dockerfile:2", "type=ssh is not supported yet"]),
+          Case(lines: [from, "RUN --security=insecure true"], code: 2, says: ["Dockerfile:2", "--security=insecure is not supported yet"]),
+          Case(lines: ["# syntax=example.com/other:1", from], code: 2, says: ["Dockerfile:1", "example.com/other:1"]),
+          Case(lines: [from], arguments: ["--build-context", "a=b"], code: 2, says: ["--build-context"]),
+          Case(lines: [from], arguments: ["--platform", "windows/amd64"], code: 2, says: ["windows/amd64 is not supported yet"]),
+          Case(lines: [from], arguments: ["--cache-to", "type=inline"], code: 2, says: ["--cache-to"]),
+          Case(lines: [from], arguments: ["--provenance=true"], code: 2, says: ["--provenance"]),
+          Case(lines: [from], arguments: ["--sbom=true"], code: 2, says: ["--sbom"]),
+          Case(lines: [from], arguments: ["--no-such-option"], code: 2, says: ["--no-such-option", "manifold build"]),
+        ], environment)
+    }
+  }
+}
