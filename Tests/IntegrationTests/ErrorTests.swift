@@ -77,12 +77,43 @@ import Testing
           Case(lines: ["FROM \(environment.image("absent:7"))"], code: 3, says: ["Dockerfile:1", "absent:7", "404"]),
           Case(lines: ["FROM \(base)"], arguments: ["-t", "localhost:1/none:1", "--push"], code: 3, says: ["failed to push localhost:1/none:1", "cannot reach the registry"]),
         ], environment)
-      // One that wants a name and a password.
-      let closed = try await RegistryProcess.start(in: environment.scratch, access: .refused, name: "closed")
+    }
+  }
+
+  @Test(.timeLimit(.minutes(2))) func credentialsAndTrust() async throws {
+    try await withEnvironment { environment in
+      let base = try await environment.base()
+      let closed = try await RegistryProcess.start(in: environment.scratch, access: .password, name: "closed")
       defer { closed.stop() }
-      let context = try environment.context("push", ["Dockerfile": "FROM \(base)\n"])
-      let push = try await environment.build(context, ["-t", "\(closed.host)/me/x:1", "--push"])
-      #expect(push.code == 3 && push.errorText.contains("failed to push \(closed.host)/me/x:1") && push.errorText.contains("Log in to \(closed.host)"), "\(push.everything)")
+      let name = "\(closed.host)/me/x:1"
+      let context = try environment.context("push", ["Dockerfile": "FROM \(base)\nENV A=b\n"])
+      func configuration(_ login: String) throws -> [String: String] {
+        let auth = #"{"auths": {"\#(closed.host)": {"auth": "\#(login)"}}}"#
+        return ["DOCKER_CONFIG": try environment.context("docker-\(login.prefix(6))", ["config.json": auth])]
+      }
+      // me:wrong and me:secret
+      for (settings, words) in [([:], "Log in to \(closed.host)"), (try configuration("bWU6d3Jvbmc="), "credentials stored for \(closed.host) were refused")] {
+        let push = try await environment.build(context, ["-t", name, "--push"], environment: settings)
+        #expect(push.code == 3 && push.errorText.contains("failed to push \(name)") && push.errorText.contains(words), "\(push.everything)")
+      }
+      let right = try configuration("bWU6c2VjcmV0")
+      let push = try await environment.build(context, ["-t", name, "--push"], environment: right)
+      #expect(push.succeeded, "\(push.everything)")
+      let user = try environment.context("pull", ["Dockerfile": "FROM \(name)\nRUN echo $A\n"])
+      #expect(try await environment.build(user).code == 3)
+      let pull = try await environment.build(user, environment: right)
+      #expect(pull.steps.log("RUN echo") == ["b"], "\(pull.everything)")
+      #expect(try await environment.tool.run(["imagetools", "inspect", "--raw", name], environment: right).succeeded)
+
+      // An address that is not known for the machine's own is spoken to by TLS, unless it is called insecure.
+      let foreign = environment.registry.host.replacing("localhost", with: "0.0.0.0")
+      let image = foreign + "/trusted:1"
+      let refused = try await environment.build(context, ["-t", image, "--push"])
+      #expect(refused.code == 3 && refused.errorText.contains("--insecure-registry \(foreign)"), "\(refused.everything)")
+      for (i, arguments) in [["build", "-q", "-t", image, "--push", "--insecure-registry", foreign, context], ["--insecure-registry", foreign, "run", image, "sh", "-c", "echo $A"], ["imagetools", "inspect", "--insecure-registry=\(foreign)", image]].enumerated() {
+        let output = try await environment.tool.run(arguments)
+        #expect(output.succeeded && (i != 1 || output.outputText == "b\n"), "\(output.everything)")
+      }
     }
   }
 

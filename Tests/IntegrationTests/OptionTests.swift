@@ -42,6 +42,8 @@ import Testing
       let missing = try environment.context("missing", ["Dockerfile": "FROM \(base)\nRUN --mount=type=secret,id=needed,required=true true\n"])
       let required = try await environment.build(missing)
       #expect(required.code == 2 && required.errorText.contains("--secret id=needed,src=FILE") && required.errorText.contains("Dockerfile:2"), "\(required.everything)")
+      let unset = try await environment.build(missing, ["--secret", "id=needed,env=NOT_SET"])
+      #expect(unset.code == 2 && unset.errorText.contains("the variable NOT_SET is not set"), "\(unset.everything)")
       let absent = try await environment.build(missing, ["--secret", "id=needed,src=/nonexistent"])
       #expect(absent.code == 2 && absent.errorText.contains("/nonexistent"), "\(absent.everything)")
     }

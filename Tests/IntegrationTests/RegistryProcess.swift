@@ -10,19 +10,19 @@ final class RegistryProcess: Sendable {
 
   private init(host: String, storage: String, child: Child) { (self.host, self.storage, self.child) = (host, storage, child) }
 
-  enum Access { case open, refused }
+  /// `password`: for the user "me" with the password "secret".
+  enum Access { case open, password }
 
-  /// `refused`: to whoever brings no credentials. `name` tells several in one directory apart.
+  /// `name` tells several in one directory apart.
   static func start(in directory: String, access: Access = .open, name: String = "registry") async throws -> RegistryProcess {
     let storage = directory + "/" + name
     let configuration = """
       version: 0.1
       storage: {filesystem: {rootdirectory: \(storage)}, delete: {enabled: true}}
       http: {addr: "127.0.0.1:0"}
-      \(access == .refused ? "auth: {htpasswd: {realm: tests, path: \(directory)/\(name).htpasswd}}" : "")
+      \(access == .password ? "auth: {htpasswd: {realm: tests, path: \(directory)/\(name).htpasswd}}" : "")
       """
-    // No password has this hash.
-    if access == .refused { try Files.writeAtomically(Array("nobody:$2y$05$............................................................\n".utf8), to: "\(directory)/\(name).htpasswd", durable: false) }
+    if access == .password { try Files.writeAtomically(Array("me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n".utf8), to: "\(directory)/\(name).htpasswd", durable: false) }
     try Files.writeAtomically(Array(configuration.utf8), to: "\(directory)/\(name).yml", durable: false)
     // The shell ends the registry when its input ends: when the test's process dies, however it dies.
     let script = #"docker-registry serve "$1" & child=$!; read -r line; kill "$child"; wait "$child""#

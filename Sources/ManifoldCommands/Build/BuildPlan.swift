@@ -54,7 +54,11 @@ extension BuildCommand {
       platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
       readsDockerfile: context.dockerfileDirectory == nil,
-      warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes))
+      warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes)
+        + secrets.sorted { $0.key < $1.key }.compactMap { id, source in
+          guard case .environment(let name) = source, facts.environment[name] == nil else { return nil }
+          return "--secret \(id): the variable \(name) is not set, so steps do not get this secret"
+        })
   }
 
   // MARK: - Attributes of the frontend

@@ -39,7 +39,7 @@ struct SecretSpec: Sendable, Hashable {
       source = .environment(name: variable)
     } else {
       let full = facts.absolute(path)
-      guard let status = try? Files.status(full) else { throw BuildError.usage("--secret \(id): there is no file \(path)") }
+      guard let status = try? Files.status(full) else { throw BuildError.usage("--secret \(id): there is no file \(path)", suggestion: "A variable's value is given with --secret id=\(id),env=NAME.") }
       guard status.size <= SecretSpec.largest else {
         throw BuildError.usage("--secret \(id): \(path) has \(status.size) bytes; a secret may have \(SecretSpec.largest)")
       }
