@@ -1,4 +1,5 @@
 import HostOS
+import OCIModel
 
 /// What a build's plain progress says of its steps.
 struct PlainSteps {
@@ -51,4 +52,12 @@ extension Environment {
   func build(_ context: String, _ more: [String] = [], environment: [String: String] = [:], input: [UInt8] = []) async throws -> ProcessOutput {
     try await tool.run(["build", "--progress=plain"] + more + [context], environment: environment, input: input)
   }
+}
+
+/// This machine, as one of the base image's platforms, and another one of them.
+enum Host {
+  static let platform = Platform.current.normalized.description
+  static let machine = platform == "linux/arm64" ? "aarch64" : "x86_64"
+  static let other = platform == "linux/arm64" ? "linux/amd64" : "linux/arm64"
+  static let otherMachine = platform == "linux/arm64" ? "x86_64" : "aarch64"
 }

@@ -61,16 +61,16 @@ import Testing
     try await withEnvironment { environment in
       let base = try await environment.base()
       let context = try environment.context("c", ["Dockerfile": "FROM \(base)\nCMD [\"uname\", \"-m\"]\n"])
-      try #require(try await environment.build(context, ["--platform", "linux/arm64", "-t", "foreign"]).succeeded)
+      try #require(try await environment.build(context, ["--platform", Host.other, "-t", "foreign"]).succeeded)
       let run = try await environment.tool.run("run", "foreign")
-      #expect(run.outputText == "aarch64\n" && run.errorText.contains("(linux/arm64) does not match the detected host platform (\(Platform.current.normalized))"), "\(run.everything)")
+      #expect(run.outputText == Host.otherMachine + "\n" && run.errorText.contains("(\(Host.other)) does not match the detected host platform (\(Host.platform))"), "\(run.everything)")
       #expect(run.errorText.split(separator: "\n").count == 1, "\(run.errorText)")
       // The same from a registry: there it is an image without an index.
       let pushed = environment.image("foreign:1")
-      try #require(try await environment.build(context, ["--platform", "linux/arm64", "-t", pushed, "--push"]).succeeded)
+      try #require(try await environment.build(context, ["--platform", Host.other, "-t", pushed, "--push"]).succeeded)
       let other = Tool(binary: environment.tool.binary, root: environment.scratch + "/second")
       let fetched = try await other.run("run", pushed)
-      #expect(fetched.outputText == "aarch64\n" && fetched.errorText.contains("does not match the detected host platform"), "\(fetched.everything)")
+      #expect(fetched.outputText == Host.otherMachine + "\n" && fetched.errorText.contains("does not match the detected host platform"), "\(fetched.everything)")
     }
   }
 
@@ -82,7 +82,7 @@ import Testing
       let lazy = try await environment.build(context, ["-t", "lazy"])
       try #require(lazy.succeeded, "\(lazy.everything)")
       let run = try await environment.tool.run("run", "lazy")
-      #expect(run.outputText == "b from x86_64\n", "\(run.everything)")
+      #expect(run.outputText == "b from \(Host.machine)\n", "\(run.everything)")
       let pushed = environment.image("pushed:1")
       try #require(try await environment.build(context, ["--platform", "linux/amd64,linux/arm/v7", "-t", pushed, "--push"]).succeeded)
       #expect(try await !environment.tool.run("images").outputText.contains("pushed"))
@@ -101,13 +101,13 @@ import Testing
       try await make("registry", ["--platform", "linux/amd64,linux/arm64", "--push"])
       let context = try environment.context("use", ["Dockerfile": "FROM \(name)\nRUN cat /who\n"])
       #expect(try await environment.build(context).steps.log("RUN cat") == ["registry"])
-      try await make("local", ["--platform", "linux/amd64"])
+      try await make("local", ["--platform", Host.platform])
       let local = try await environment.build(context)
       #expect(local.steps.log("RUN cat") == ["local"] && local.errorText.contains("taken from the local store"), "\(local.everything)")
       let pulled = try await environment.build(context, ["--pull"])
       #expect(pulled.steps["RUN cat"] == "CACHED" && !pulled.errorText.contains("local store"), "\(pulled.everything)")
-      let other = try await environment.build(context, ["--platform", "linux/arm64"])
-      #expect(other.steps.log("RUN cat") == ["registry"] && other.errorText.contains("for linux/amd64 only: taken from the registry"), "\(other.everything)")
+      let other = try await environment.build(context, ["--platform", Host.other])
+      #expect(other.steps.log("RUN cat") == ["registry"] && other.errorText.contains("for \(Host.platform) only: taken from the registry"), "\(other.everything)")
       let copy = try environment.context("copy", ["Dockerfile": "FROM \(base)\nCOPY --from=\(name) /who /\nRUN cat /who\n"])
       #expect(try await environment.build(copy).steps.log("RUN cat") == ["local"])
     }
