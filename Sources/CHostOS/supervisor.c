@@ -361,6 +361,7 @@ static __attribute__((noreturn)) void run_runtime(struct container *c) {
     control = 3;
   }
   close_from(4);
+  manifold_restore_descriptor_limit();
   execve(c->arguments[0], c->arguments, environment);
   char text[600];
   int error = errno;

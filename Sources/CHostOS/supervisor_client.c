@@ -9,6 +9,8 @@
 #include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -33,7 +35,10 @@ static int plain_attributes(posix_spawnattr_t *attributes) {
 
 int manifold_supervisor_start(int socket) {
   static char *arguments[] = {"manifold-server", NULL};
-  static char *environment[] = {"MANIFOLD_STAGE=supervisor", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+  char limit[64];
+  const char *descriptors = getenv("MANIFOLD_NOFILE");
+  snprintf(limit, sizeof limit, "MANIFOLD_NOFILE=%.32s", descriptors ? descriptors : "");
+  char *environment[] = {"MANIFOLD_STAGE=supervisor", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", descriptors ? limit : NULL, NULL};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int error = posix_spawn_file_actions_init(&actions);

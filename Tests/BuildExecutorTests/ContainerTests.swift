@@ -20,6 +20,17 @@
       #expect(killed.exit.code == 137 && killed.exit.signal == 9 && !killed.exit.outOfMemory)
     }
 
+    /// As many descriptors as the session allows, though this program took more for itself (SurroundingsTests runs this with few).
+    @Test func descriptorsAsTheSessionAllows() async throws {
+      let line = try #require(Files.text("/proc/self/limits")?.split(separator: "\n").first { $0.hasPrefix("Max open files") })
+      let own = String(try #require(line.dropFirst("Max open files".count).split(separator: " ").first))
+      let session = getenv("MANIFOLD_NOFILE").map { String(cString: $0) } ?? own
+      if Fixture.given("DESCRIPTORS") != nil { #expect(session == "1000" && own != "1000") }
+      // runc raises the limit by itself.
+      guard Fixture.given("RUNTIME") != "runc" else { return }
+      #expect(try await Fixture.shell("ulimit -n").output == session + "\n")
+    }
+
     @Test func manyBytesAreAllThere() async throws {
       let ran = try await Fixture.shell("yes 0123456789 | head -c 3000000")
       #expect(ran.output.utf8.count == 3_000_000)

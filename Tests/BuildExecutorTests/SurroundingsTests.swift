@@ -30,6 +30,10 @@
       try await run(Self.all, "settings=MANIFOLD_RUNTIME=runc", ["RUNTIME": "runc"])
     }
 
+    @Test func withFewDescriptors() async throws {
+      try await run("BuildExecutorTests.ContainerTests/descriptorsAsTheSessionAllows", "ulimit -Sn 1000", ["DESCRIPTORS": "1000"])
+    }
+
     /// Other machines' control groups, in a mount namespace: version 2 alone, version 1 alone, none. With that of this machine that is each kind.
     @Test(arguments: ["v2", "v1", "none"], ["crun", "runc"]) func withControlGroups(layout: String, runtime: String) async throws {
       guard hasRuntime(runtime) else { return }

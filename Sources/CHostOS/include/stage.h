@@ -12,6 +12,9 @@ void manifold_namespaces_main(void);
 /// MANIFOLD_STAGE=supervisor: never comes back to main(); its answer is the exit status.
 int manifold_supervisor_main(int argc, char **argv, char **envp);
 
+/// Back to as many descriptors as were allowed before this program raised the limit for itself: what a container's processes get.
+void manifold_restore_descriptor_limit(void);
+
 #ifdef __cplusplus
 }
 #endif
