@@ -143,7 +143,10 @@ package struct Directory: Sendable {
       }
     }
     try checked(result, "read directory", path)
-    for index in found.indices where found[index].kind == .unknown { found[index].kind = try directory.status(found[index].name).kind }
+    for index in found.indices.reversed() where found[index].kind == .unknown {
+      // What went meanwhile (a process in /proc) is no entry any more.
+      if let status = try directory.statusIfPresent(found[index].name) { found[index].kind = status.kind } else { found.remove(at: index) }
+    }
     return found
   }
 

@@ -78,7 +78,7 @@
           try Processes.kill(pid, signal: SIGKILL)
           let start = ContinuousClock.now
           var left = try Remains(pids: family, token: token, work: work, parent: pid)
-          while !left.isNone, ContinuousClock.now - start < .seconds(2) {
+          while !left.isNone, ContinuousClock.now - start < Self.allowance {
             usleep(20_000)
             left = try Remains(pids: family, token: token, work: work, parent: pid)
           }
@@ -86,7 +86,7 @@
         }
       }.get()
       _ = try? await running.value
-      #expect(left.isNone, "left after 2 s: \(left)", sourceLocation: sourceLocation)
+      #expect(left.isNone, "left after \(Self.allowance): \(left)", sourceLocation: sourceLocation)
       if whenReady { print("BuildExecutorTests: \(test): all was gone \(took) after kill -9") }
       if Files.exists("\(work)/locks") {
         let lock = try LockFile(path: "\(work)/locks").tryLock(offset: 7)
@@ -94,6 +94,12 @@
         lock?.release()
       }
       try Files.removeTree(work)
+    }
+
+    /// Two seconds; more where other work has the cores.
+    private static var allowance: Duration {
+      let load = Files.text("/proc/loadavg")?.split(separator: " ").first.flatMap { Double($0) } ?? 0
+      return .seconds(2) * max(1, load / Double(HostFacts.cores))
     }
 
     private static func family(_ pid: Int32) -> [ProcessIdentity] {
@@ -135,7 +141,7 @@
       await #expect(throws: CancellationError.self) { try await task.value }
       let took = ContinuousClock.now - start
       print("BuildExecutorTests: a cancelled step was gone after \(took)")
-      #expect(took < .seconds(2))
+      #expect(took < Self.allowance)
       // At return, not some time later: the snapshot is free then.
       #expect(try Remains(pids: [], token: token, work: step.path, parent: -1).isNone)
       #expect(try step.upper.statusIfPresent("etc/hosts") == nil)

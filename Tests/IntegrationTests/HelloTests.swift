@@ -7,7 +7,7 @@ import Testing
 @Suite(.enabled(if: Tool.builds)) struct HelloTests {
   private static let machines = ["linux/amd64": "x86_64", "linux/arm64": "aarch64", "linux/arm/v7": "armv7l"]
 
-  @Test(.timeLimit(.minutes(5))) func helloForThreePlatforms() async throws {
+  @Test(.timeLimit(.minutes(10))) func helloForThreePlatforms() async throws {
     try await withEnvironment(needs: ["umoci"]) { environment in
       let base = try await environment.base(), image = environment.image("me/hello:latest")
       let build = ["build", "--platform", BaseImage.usual.joined(separator: ","), "--build-arg", "BASE=\(base)", "--progress=plain", "-t", image, "--push", packageDirectory + "/Examples/hello"]
@@ -48,7 +48,7 @@ import Testing
     #expect(try await raw.output == environment.raw(image))
   }
 
-  @Test(.timeLimit(.minutes(2))) func whatFailsSaysWhere() async throws {
+  @Test(.timeLimit(.minutes(10))) func whatFailsSaysWhere() async throws {
     try await withEnvironment { environment in
       let base = try await environment.base()
       let failing = try environment.context("failing", ["Dockerfile": "FROM \(base)\nRUN echo about to fail; exit 7\n"])

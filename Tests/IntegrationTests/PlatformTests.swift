@@ -11,7 +11,7 @@ import Testing
   private static let seven = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/ppc64le", "linux/s390x", "linux/mips64le"]
 
   /// A stage on the build platform is one step and runs once, however many platforms copy from it.
-  @Test(.timeLimit(.minutes(5))) func crossCompiling() async throws {
+  @Test(.timeLimit(.minutes(10))) func crossCompiling() async throws {
     try await withEnvironment { environment in
       let base = try await environment.base(), image = environment.image("cross:latest")
       let context = try environment.context("cross", [
@@ -37,7 +37,7 @@ import Testing
   }
 
   /// In a namespace whose table of interpreters is empty, as on a host where nothing is registered.
-  @Test(.timeLimit(.minutes(5)), .enabled(if: HostFacts.isRoot)) func emulationThatNobodyRegistered() async throws {
+  @Test(.timeLimit(.minutes(10)), .enabled(if: HostFacts.isRoot)) func emulationThatNobodyRegistered() async throws {
     try await withEnvironment(needs: ["unshare", "qemu-aarch64-static"]) { environment in
       let base = try await environment.base(), image = environment.image("emulated:latest")
       let context = try environment.context("emulated", [
@@ -72,7 +72,7 @@ import Testing
   }
 
   /// Nothing outlives a build that was killed.
-  @Test(.timeLimit(.minutes(3))) func killed() async throws {
+  @Test(.timeLimit(.minutes(10))) func killed() async throws {
     try await withEnvironment { environment in
       let base = try await environment.base()
       let marker = "sleep 100\(UInt32.random(in: 0...99999))"

@@ -4,7 +4,7 @@ import Testing
 
 /// What the other tests here stand on.
 @Suite struct SupportTests {
-  @Test(.timeLimit(.minutes(3))) func registryAndBaseImage() async throws {
+  @Test(.timeLimit(.minutes(10))) func registryAndBaseImage() async throws {
     try await withEnvironment { environment in
       let base = try await environment.base()
       #expect(try await environment.platforms(base) == BaseImage.usual)
