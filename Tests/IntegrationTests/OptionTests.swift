@@ -31,12 +31,13 @@ import Testing
         ], environment: ["HANDED": "by-environment", "SECOND": "second-secret"])
       try #require(full.succeeded, "\(full.everything)")
       let log = full.steps.log(run)
-      #expect(log.first == "from-command/by-environment/first-secret/second-secret", "\(full.everything)")
+      #expect(log.contains("from-command/by-environment/first-secret/second-secret"), "\(full.everything)")
       #expect(log.contains("1.2.3.4\tone") && log.contains("::2\ttwo"), "\(log)")
       #expect(log.contains { $0.hasPrefix("shm ") && $0.contains(" 3072 ") }, "\(log)")
       #expect(log.contains("files 100:200"), "\(log)")
       let none = try await environment.build(context, build + ["--network", "none"])
-      #expect(none.steps.log(run).first == "from-file///", "\(none.everything)")
+      // What it says of the missing file comes by another stream, in either order.
+      #expect(none.steps.log(run).contains("from-file///"), "\(none.everything)")
       #expect(none.steps.log(run).contains("net /sys/class/net/lo"), "\(none.everything)")
 
       let missing = try environment.context("missing", ["Dockerfile": "FROM \(base)\nRUN --mount=type=secret,id=needed,required=true true\n"])
