@@ -187,6 +187,7 @@ extension Slice where Base == UnsafeRawBufferPointer {
 }
 
 /// Wakes one waiting thread; a ring before the wait is not lost.
+/// @unchecked: `rung` is read and written under `mutex` alone.
 private final class Bell: @unchecked Sendable {
   // Both live as long as the object and are touched through pthread's own calls, or under the lock.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

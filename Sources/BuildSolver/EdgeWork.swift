@@ -1,19 +1,4 @@
-package import OCIModel
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
-/// The time of day.
-package func wallClock() -> Timestamp {
-  var now = timespec()
-  clock_gettime(CLOCK_REALTIME, &now)
-  return Timestamp(seconds: Int64(now.tv_sec), nanoseconds: Int32(now.tv_nsec))
-}
+import OCIModel
 
 // The work of edges: everything that takes time.
 extension Solver {

@@ -31,14 +31,14 @@ struct ImageSource: Op {
     let definition = OpCacheKey.image(image.digest, platform: platform)
     let digest = index == 0 ? definition : OpCacheKey.imageContent(image.config) ?? definition
     var options: [String: any Sendable] = [:]
-    let provider = LayerFetch(services: services, session: session, reference: image.reference, progress: context.progress)
+    let provider = LayerFetch(session: session, reference: image.reference, progress: context.progress)
     for layer in image.manifest.layers { options[LayerFetch.option(layer.digest)] = provider }
     return CacheMapAnswer(CacheMap(digest: CacheDigest(digest), options: options), done: index > 0)
   }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     let (image, session) = try await image(context)
-    let provider = LayerFetch(services: services, session: session, reference: image.reference, progress: context.progress)
+    let provider = LayerFetch(session: session, reference: image.reference, progress: context.progress)
     guard let tree = try await services.refs.chain(of: image, provider: provider) else { return [TreeResult(.scratch)] }
     return [TreeResult(.snapshot(tree))]
   }
@@ -62,7 +62,6 @@ extension RefStore {
 
 /// Brings the layers of one image into the store when a step needs them, with the client and credentials of the build that does.
 struct LayerFetch: RegistryLayerProvider {
-  let services: EngineServices
   let session: SolveSession
   let reference: Reference
   let progress: OpProgress
@@ -73,14 +72,7 @@ struct LayerFetch: RegistryLayerProvider {
 
   func fetch(_ descriptor: Descriptor, into store: ContentStore) async throws {
     let status = progress.transfer(descriptor.digest.description, total: descriptor.size)
-    do {
-      try await session.registry.fetchBlob(descriptor, from: reference, into: store) { transfer in
-        status.update(transfer.bytes)
-      }
-      status.finish()
-    } catch {
-      status.finish()
-      throw error
-    }
+    defer { status.finish() }
+    try await session.registry.fetchBlob(descriptor, from: reference, into: store) { status.update($0.bytes) }
   }
 }

@@ -34,6 +34,22 @@ struct ExecOperation: Op {
     }
   }
 
+  /// What a step asks for and this engine does not do: said before the first step of a build runs, and never left out in silence.
+  static func refusal(_ op: Pb_ExecOp) -> BuildError? {
+    func notYet(_ what: String) -> BuildError { BuildError(.unimplemented, .usage, "\(what) is not supported yet") }
+    if op.security != .sandbox { return notYet("RUN --security=insecure") }
+    if !op.meta.cgroupParent.isEmpty { return notYet("a control group for steps (--cgroup-parent \(op.meta.cgroupParent))") }
+    if !op.cdiDevices.isEmpty { return notYet("RUN --device") }
+    for mount in op.mounts {
+      switch mount.mountType {
+      case .ssh: return notYet("RUN --mount=type=ssh")
+      case .UNRECOGNIZED(let type): return BuildError(.invalidArgument, .usage, "a step has a mount of the unknown type \(type)")
+      default: break
+      }
+    }
+    return nil
+  }
+
   private func process(_ mounts: ExecMounts) async throws -> ProcessSpec {
     let meta = op.meta
     var environment = meta.env
@@ -49,12 +65,9 @@ struct ExecOperation: Op {
     for secret in op.secretenv {
       guard let bytes = try await services.secret(secret.id, context: mounts.context) else {
         if secret.optional { continue }
-        throw missingSecret(secret.id)
+        throw ExecOperation.missingSecret(secret.id)
       }
       environment.append("\(secret.name)=\(String(decoding: bytes, as: UTF8.self))")
-    }
-    guard op.security == .sandbox else {
-      throw BuildError(.permissionDenied, .build, "a step asks for security mode \"insecure\", which this engine does not grant")
     }
     return ProcessSpec(
       arguments: meta.args, environment: environment, workingDirectory: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user,
@@ -63,7 +76,7 @@ struct ExecOperation: Op {
       readOnlyRoot: mounts.readOnlyRoot)
   }
 
-  private func missingSecret(_ id: String) -> BuildError {
+  static func missingSecret(_ id: String) -> BuildError {
     BuildError(
       .notFound, .usage, "secret \"\(id)\" is required by a step, but was not given", suggestion: "add --secret id=\(id),src=FILE or --secret id=\(id),env=NAME to the command")
   }
@@ -145,8 +158,8 @@ struct ExecMounts {
         let size = mount.hasTmpfsOpt && mount.tmpfsOpt.size > 0 ? UInt64(mount.tmpfsOpt.size) : nil
         add(mount, .tmpfs(size: size))
       case .secret: try await secret(mount)
-      case .ssh: throw BuildError(.unimplemented, .usage, "RUN --mount=type=ssh is not supported yet: it comes with the rest of the Dockerfile language")
-      case .UNRECOGNIZED(let type): throw InvalidDefinition("exec has a mount of the unknown type \(type)")
+      // Refused before anything runs (`refusal`).
+      case .ssh, .UNRECOGNIZED: break
       }
     }
     processMounts.sort { $0.destination.utf8.lexicographicallyPrecedes($1.destination.utf8) }
@@ -209,9 +222,7 @@ struct ExecMounts {
     let option = mount.secretOpt
     guard let bytes = try await services.secret(option.id, context: context) else {
       if option.optional { return }
-      throw BuildError(
-        .notFound, .usage, "secret \"\(option.id)\" is required by a step, but was not given",
-        suggestion: "add --secret id=\(option.id),src=FILE or --secret id=\(option.id),env=NAME to the command")
+      throw ExecOperation.missingSecret(option.id)
     }
     processMounts.append(
       ProcessMount(destination: destination(mount), source: .memory(bytes: bytes, mode: option.mode & 0o777, uid: option.uid, gid: option.gid), readOnly: true))
@@ -228,6 +239,11 @@ struct ExecMounts {
 
   /// Commits what the step wrote; in the order of the outputs.
   mutating func results() async throws -> [any SolverResult] {
+    // Mounts come in any order; the solver knows results by their numbers.
+    outputs.sort { $0.index < $1.index }
+    guard outputs.enumerated().allSatisfy({ $0.element.index == Int64($0.offset) }) else {
+      throw InvalidDefinition("exec numbers its outputs \(outputs.map { String($0.index) }.joined(separator: ", "))")
+    }
     var results: [any SolverResult] = []
     do {
       for i in outputs.indices {

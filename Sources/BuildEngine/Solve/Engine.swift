@@ -16,7 +16,7 @@ package import OCIRegistry
 /// Whoever opens it calls `shutdown`.
 package final class Engine: Sendable {
   package struct Options: Sendable {
-    /// Steps at once; see `EngineDefaults.jobs`.
+    /// Steps at once.
     package var jobs: Int
     package var registry: RegistryConfiguration
     /// Where native steps run.
@@ -46,7 +46,7 @@ package final class Engine: Sendable {
     self.refs = refs
     self.options = options
     self.emulation = emulation
-    let services = EngineServices(store: store, images: images, refs: refs, executor: executor)
+    let services = EngineServices(store: store, refs: refs, executor: executor)
     self.services = services
     let cache = StoredCache(
       id: "local", keys: SQLiteCacheKeyStorage(store: store), results: StoredResults(refs: refs))
@@ -88,9 +88,9 @@ package final class Engine: Sendable {
   ) async throws -> SolveResponse {
     let environment = FrontendEnvironment(
       buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
-    let gateway = EngineGateway(environment: environment, job: job, session: session, services: services, progress: progress)
+    let gateway = EngineGateway(environment: environment, job: job, session: session, progress: progress)
     let result = try await frontendResult(request, gateway)
-    try await checkPlatforms(result)
+    try await checkSteps(result, request: request, progress: progress)
     let source = try await exportSource(result, request: request)
     let exportEnvironment = ExportEnvironment(
       store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
@@ -141,10 +141,11 @@ package final class Engine: Sendable {
       }, isMultiPlatform: result.isMultiPlatform, sourceDateEpoch: epoch)
   }
 
-  // MARK: Platforms
+  // MARK: Steps
 
-  /// Before the first step starts: throws when steps are to run for a platform that cannot run here. (How each of them runs, the command has shown.)
-  private func checkPlatforms(_ result: FrontendResult) async throws {
+  /// Before the first step starts: refuses what this engine does not do and platforms that cannot run here, and says which steps run emulated
+  /// though nobody asked for their platform (a stage that is pinned to one). How the platforms asked for run, the command shows.
+  private func checkSteps(_ result: FrontendResult, request: SolveRequest, progress: any ProgressSink) async throws {
     var platforms: [Platform] = []
     var seen = Set<Digest>()
     for target in result.targets {
@@ -153,18 +154,25 @@ package final class Engine: Sendable {
       while let vertex = rest.popLast() {
         guard seen.insert(vertex.digest).inserted else { continue }
         rest += vertex.inputs.map(\.vertex)
-        guard let payload = vertex.payload as? OpPayload, case .exec? = payload.op.op, !platforms.contains(payload.platform) else { continue }
-        platforms.append(payload.platform)
+        guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
+        if let refusal = ExecOperation.refusal(exec) { throw ErrorTranslation.placed(refusal, vertex, payload) }
+        if !platforms.contains(payload.platform) { platforms.append(payload.platform) }
       }
     }
-    guard !platforms.isEmpty else { return }
-    let ordered = result.targets.map(\.platform.normalized).filter { platforms.contains($0) } + platforms.filter { p in !result.targets.contains { $0.platform.normalized == p } }
-    let support = await emulation.support(for: ordered)
+    if platforms.isEmpty { return }
+    let support = await emulation.support(for: platforms.sorted { $0.description < $1.description })
+    let asked = (request.frontendAttributes["platform"] ?? "").isEmpty ? [] : result.targets.map(\.platform.normalized)
+    var untold: [String] = []
     for item in support {
-      if case .impossible(let reason) = item.kind {
+      switch item.kind {
+      case .native: break
+      case .emulated(let by): if !asked.contains(item.platform) { untold.append("steps for \(item.platform) are emulated by \(by)") }
+      case .impossible(let reason):
         throw BuildError(.failedPrecondition, .build, "steps for \(item.platform) cannot run on this machine: \(reason)")
       }
     }
+    if untold.isEmpty { return }
+    try await ProgressTask("[internal] emulation", id: "internal:\(request.ref):emulation", progress).run { task in untold.forEach { task.log($0, stream: 1) } }
   }
 }
 

@@ -13,14 +13,12 @@ internal import Synchronization
 /// What the ops of one engine share.
 final class EngineServices: Sendable {
   let store: ContentStore
-  let images: LocalImages
   let refs: RefStore
   let executor: any StepExecutor
   private let http = Mutex<HTTPClient?>(nil)
 
-  init(store: ContentStore, images: LocalImages, refs: RefStore, executor: any StepExecutor) {
+  init(store: ContentStore, refs: RefStore, executor: any StepExecutor) {
     self.store = store
-    self.images = images
     self.refs = refs
     self.executor = executor
   }

@@ -18,19 +18,28 @@ enum ErrorTranslation {
 
   private static func solver(_ error: SolverError) -> any Error {
     if let cause = error.cause, cause is CancellationError { return cause }
-    var result = error.cause.map(plain) ?? BuildError(.internal, .build, error.message)
-    if let step = error.vertex, result.vertex == nil {
-      let platform = (error.payload as? OpPayload)?.platform
-      result.vertex = VertexPlace(digest: step.digest, name: step.name, platform: platform)
-    }
-    if result.sources.isEmpty, let payload = error.payload as? OpPayload { result.sources = payload.locations.compactMap(\.place) }
+    let result = error.cause.map(plain) ?? BuildError(.internal, .build, error.message)
+    return placed(result, digest: error.vertex?.digest, name: error.vertex?.name, error.payload as? OpPayload)
+  }
+
+  /// The error, with the step it is about and the lines that step came from.
+  static func placed(_ error: BuildError, _ vertex: Vertex, _ payload: OpPayload) -> BuildError {
+    placed(error, digest: vertex.digest, name: vertex.name, payload)
+  }
+
+  private static func placed(_ error: BuildError, digest: Digest?, name: String?, _ payload: OpPayload?) -> BuildError {
+    var result = error
+    if let digest, let name, result.vertex == nil { result.vertex = VertexPlace(digest: digest, name: name, platform: payload?.platform) }
+    if result.sources.isEmpty, let payload { result.sources = payload.locations.compactMap(\.place) }
     return result
   }
 
   private static func plain(_ error: any Error) -> BuildError {
     switch error {
     case let error as BuildError: return error
-    case let error as RegistryError where error.code == .local: return BuildError(.resourceExhausted, .build, error.description, suggestion: advice(error))
+    case let error as RegistryError where error.code == .local:
+      // This machine's fault, not the registry's.
+      return BuildError(isFullDisk(error) ? .resourceExhausted : .unknown, .build, error.description, suggestion: advice(error))
     case let error as RegistryError: return BuildError(.unavailable, .registry, error.description, cause: nil)
     case let error as OCIError: return BuildError(.invalidArgument, .build, error.description)
     case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description, suggestion: error.suggestion)

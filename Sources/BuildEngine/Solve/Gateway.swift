@@ -13,15 +13,13 @@ final class EngineGateway: FrontendGateway {
   let environment: FrontendEnvironment
   private let job: Job
   private let session: SolveSession
-  private let services: EngineServices
   private let loader: GraphLoader
   private let progress: any ProgressSink
 
-  init(environment: FrontendEnvironment, job: Job, session: SolveSession, services: EngineServices, progress: any ProgressSink) {
+  init(environment: FrontendEnvironment, job: Job, session: SolveSession, progress: any ProgressSink) {
     self.environment = environment
     self.job = job
     self.session = session
-    self.services = services
     loader = GraphLoader(defaultPlatform: environment.buildPlatform.normalized)
     self.progress = progress
   }
@@ -29,7 +27,7 @@ final class EngineGateway: FrontendGateway {
   func solve(_ definition: Pb_Definition) async throws -> any FrontendReference { try reference(definition) }
 
   func reference(_ definition: Pb_Definition) throws -> EngineReference {
-    EngineReference(edge: loader.edge(try Definition(definition).load()), job: job, services: services)
+    EngineReference(edge: loader.edge(try Definition(definition).load()), job: job)
   }
 
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
@@ -40,10 +38,10 @@ final class EngineGateway: FrontendGateway {
     if options.logName.isEmpty {
       image = try await resolve()
     } else {
-      image = try await InternalVertex(options.logName, unique: session.id + options.platform.description, progress).run { vertex in
+      image = try await ProgressTask(options.logName, id: "internal:\(session.id):\(options.platform):\(options.logName)", progress).run { vertex in
         let image = try await resolve()
-        if image.place == .localStore { vertex.log("\(reference.familiar): taken from the local store\n") }
-        for warning in image.warnings { vertex.log(warning + "\n") }
+        if image.place == .localStore { vertex.log("\(reference.familiar): taken from the local store") }
+        for warning in image.warnings { vertex.log(warning) }
         return image
       }
     }
@@ -53,7 +51,7 @@ final class EngineGateway: FrontendGateway {
   func warn(_ warning: VertexWarning) async { progress.emit(ProgressEvent(warnings: [warning])) }
 
   func progress<T: Sendable>(named name: String, _ body: @Sendable () async throws -> T) async throws -> T {
-    try await InternalVertex(name, unique: session.id, progress).run { _ in try await body() }
+    try await ProgressTask(name, id: "internal:\(session.id):\(name)", progress).run { _ in try await body() }
   }
 }
 
@@ -62,13 +60,11 @@ final class EngineReference: FrontendReference {
   /// nil for scratch.
   let edge: Edge?
   private let job: Job
-  private let services: EngineServices
   private let result = SingleFlight<CachedResult?>()
 
-  init(edge: Edge?, job: Job, services: EngineServices) {
+  init(edge: Edge?, job: Job) {
     self.edge = edge
     self.job = job
-    self.services = services
   }
 
   /// Lent: released when the job ends.
@@ -102,50 +98,10 @@ final class EngineReference: FrontendReference {
       switch try TreeResult.of(result).tree {
       case .scratch: return try body(EmptyTree())
       case .local(let source): return try await Blocking.run { try body(source.tree) }
-      case .snapshot(let ref):
-        try await ref.prepare()
-        return try await ref.withMounted { try body(MountedTree($0)) }
+      case .snapshot(let ref): return try await ref.withMounted { try body(MountedTree($0)) }
       }
     } catch let error as TreeError {
-      throw BuildError(error.code == .notFound ? .notFound : .invalidArgument, .usage, error.description)
+      throw BuildError(error.code == .notFound ? .notFound : .invalidArgument, .usage, error.description, suggestion: error.suggestion)
     }
-  }
-}
-
-/// A line of progress that no op stands behind: `[internal] …`, `exporting to image`.
-struct InternalVertex: Sendable {
-  let digest: Digest
-  private let name: String
-  private let progress: any ProgressSink
-
-  init(_ name: String, unique: String, _ progress: any ProgressSink) {
-    self.name = name
-    self.progress = progress
-    digest = .sha256(of: "internal:\(unique):\(name)")
-  }
-
-  func run<T: Sendable>(_ body: @Sendable (InternalVertex) async throws -> T) async throws -> T {
-    var vertex = ProgressVertex(digest: digest, name: name, started: wallClock())
-    progress.emit(ProgressEvent(vertices: [vertex]))
-    do {
-      let value = try await body(self)
-      vertex.completed = wallClock()
-      progress.emit(ProgressEvent(vertices: [vertex]))
-      return value
-    } catch {
-      vertex.completed = wallClock()
-      vertex.error = error is CancellationError ? ProgressVertex.cancelledError : "\(error)"
-      progress.emit(ProgressEvent(vertices: [vertex]))
-      throw error
-    }
-  }
-
-  func log(_ text: String, stream: Int = 2) {
-    progress.emit(ProgressEvent(logs: [VertexLog(vertex: digest, timestamp: wallClock(), stream: stream, message: Array(text.utf8))]))
-  }
-
-  func status(_ id: String, current: Int64 = 0, total: Int64 = 0, started: Timestamp, completed: Timestamp? = nil) {
-    progress.emit(
-      ProgressEvent(statuses: [VertexStatus(id: id, vertex: digest, total: total, current: current, timestamp: wallClock(), started: started, completed: completed)]))
   }
 }

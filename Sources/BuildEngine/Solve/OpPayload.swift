@@ -53,7 +53,9 @@ extension EngineServices {
     guard let payload = vertex.payload as? OpPayload else { throw InvalidDefinition("\(vertex.name): not a vertex of this engine") }
     switch payload.op.op {
     case .source(let source): return try self.source(source, payload)
-    case .exec(let exec): return ExecOperation(op: exec, platform: payload.platform, inputCount: vertex.inputs.count, services: self)
+    case .exec(let exec):
+      if let refusal = ExecOperation.refusal(exec) { throw refusal }
+      return ExecOperation(op: exec, platform: payload.platform, inputCount: vertex.inputs.count, services: self)
     case .file(let file): return FileOperation(op: file, inputCount: vertex.inputs.count, services: self)
     case .merge, .diff, .build, .passthrough:
       throw InvalidDefinition("\(vertex.name): this kind of op (merge, diff, build) is not supported yet")

@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import BuildInterface
 internal import ContentStore
 internal import HostOS
@@ -27,11 +28,11 @@ struct LayoutExporter: Exporter {
         suggestion: "use type=oci, or build one platform")
     }
     let target = try await environment.destinations.target(id: id)
-    return try await ExportVertex.run("exporting to \(variant.rawValue) image format", environment.progress) { vertex in
+    return try await ProgressTask.export("exporting to \(variant.rawValue) image format", environment.progress) { vertex in
       try await environment.store.withLease("export") { _ in
         let image = try await ImageWriter(options: options).write(source, vertex)
         var root = image.root.descriptor
-        if root.annotations[Self.created] == nil { root.annotations[Self.created] = (options.epoch(source) ?? ExportVertex.now).wholeSeconds.description }
+        if root.annotations[Self.created] == nil { root.annotations[Self.created] = (options.epoch(source) ?? wallClock()).wholeSeconds.description }
         let names = options.names.map(\.withDefaultTag)
         if isArchive {
           try await ImageLayers(targets: image.manifests.map(\.layers)).download(into: environment.store, source)
@@ -48,7 +49,7 @@ struct LayoutExporter: Exporter {
   private static let created = "org.opencontainers.image.created"
 
   private func sendArchive(
-    _ image: WrittenImage, _ root: OCIModel.Descriptor, _ names: [Reference], to target: ExportTarget, _ environment: ExportEnvironment, _ vertex: ExportVertex
+    _ image: WrittenImage, _ root: OCIModel.Descriptor, _ names: [Reference], to target: ExportTarget, _ environment: ExportEnvironment, _ vertex: ProgressTask
   ) async throws {
     let archive = LayoutArchive(
       image: image, index: index(root, names).json.encoded(), dockerManifest: variant == .docker ? dockerManifest(image, names) : nil)
@@ -84,7 +85,7 @@ struct LayoutExporter: Exporter {
     return JSONValue.array(entries).encoded()
   }
 
-  private func writeDirectory(_ root: OCIModel.Descriptor, _ names: [Reference], to target: ExportTarget, _ environment: ExportEnvironment, _ vertex: ExportVertex) async throws {
+  private func writeDirectory(_ root: OCIModel.Descriptor, _ names: [Reference], to target: ExportTarget, _ environment: ExportEnvironment, _ vertex: ProgressTask) async throws {
     guard case .directory(let path) = target else {
       throw BuildError(.invalidArgument, .usage, "type=\(variant.rawValue) with tar=false needs a directory as its destination")
     }

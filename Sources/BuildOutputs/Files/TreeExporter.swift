@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import BuildInterface
 internal import BuildSnapshots
 internal import HostOS
@@ -30,11 +31,11 @@ struct TreeExporter: Exporter {
     switch form {
     case .directory:
       guard case .directory(let path) = target else { throw BuildError(.invalidArgument, .usage, "type=local needs a directory as its destination") }
-      try await ExportVertex.run("exporting to client directory", environment.progress) { vertex in
+      try await ProgressTask.export("exporting to client directory", environment.progress) { vertex in
         try await CancelFlag.watching { flag in try await copy(source, to: path, vertex, flag) }
       }
     case .archive:
-      try await ExportVertex.run("exporting to client tarball", environment.progress) { vertex in
+      try await ProgressTask.export("exporting to client tarball", environment.progress) { vertex in
         try await CancelFlag.watching { flag in try await archive(source, to: target, vertex, flag) }
       }
     }
@@ -52,7 +53,7 @@ struct TreeExporter: Exporter {
 
   // MARK: A directory
 
-  private func copy(_ source: ExportSource, to path: String, _ vertex: ExportVertex, _ flag: CancelFlag) async throws {
+  private func copy(_ source: ExportSource, to path: String, _ vertex: ProgressTask, _ flag: CancelFlag) async throws {
     let options = DirectoryCopy(modified: time(source)?.nanosecondsSinceEpoch)
     let destination = try await ExportErrors.wrapping("cannot make the directory \(path)") {
       try await Blocking.run {
@@ -75,7 +76,7 @@ struct TreeExporter: Exporter {
   }
 
   private func copy(
-    _ target: ExportSource.Target, _ folder: String?, to destination: Directory, _ options: DirectoryCopy, _ vertex: ExportVertex, _ flag: CancelFlag
+    _ target: ExportSource.Target, _ folder: String?, to destination: Directory, _ options: DirectoryCopy, _ vertex: ProgressTask, _ flag: CancelFlag
   ) async throws {
     let meter = ExportMeter(vertex, folder == nil ? "copying files" : "copying files \(target.id)", name: "transferring")
     meter.set(0)
@@ -107,7 +108,7 @@ struct TreeExporter: Exporter {
   // MARK: An archive
 
   /// The trees are opened first, one within the other, so that the archive is written in one go.
-  private func archive(_ source: ExportSource, to target: ExportTarget, _ vertex: ExportVertex, _ flag: CancelFlag) async throws {
+  private func archive(_ source: ExportSource, to target: ExportTarget, _ vertex: ProgressTask, _ flag: CancelFlag) async throws {
     let splits = splitsPlatforms ?? source.isMultiPlatform
     if !splits, source.targets.count > 1 { throw BuildError(.unimplemented, .usage, "type=tar with platform-split=false needs a build of one platform") }
     let archiver = DirectoryArchiver(modified: time(source))

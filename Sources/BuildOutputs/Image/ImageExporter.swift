@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import BuildInterface
 internal import ContentStore
 internal import OCIModel
@@ -35,7 +36,7 @@ struct ImageExporter: Exporter {
   }
 
   func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
-    try await ExportVertex.run("exporting to image", environment.progress) { vertex in
+    try await ProgressTask.export("exporting to image", environment.progress) { vertex in
       try await environment.store.withLease("export") { lease in
         let image = try await ImageWriter(options: options).write(source, vertex)
         if stores { try await keep(image, source, environment, vertex, lease) }
@@ -48,7 +49,7 @@ struct ImageExporter: Exporter {
   }
 
   /// The names are given last, all at once.
-  private func keep(_ image: WrittenImage, _ source: ExportSource, _ environment: ExportEnvironment, _ vertex: ExportVertex, _ lease: Lease) async throws {
+  private func keep(_ image: WrittenImage, _ source: ExportSource, _ environment: ExportEnvironment, _ vertex: ProgressTask, _ lease: Lease) async throws {
     try await ExportErrors.wrapping("cannot store the image") {
       // Some of it may be here from an image that nobody names any more.
       try await lease.pin(image.documents.map(\.descriptor.digest) + image.layers.map(\.layer.descriptor.digest))

@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import BuildInterface
 internal import BuildSnapshots
 internal import ContentStore
@@ -8,7 +9,7 @@ internal import OCIRegistry
 struct ImagePush: Sendable {
   let image: WrittenImage
   let environment: ExportEnvironment
-  let vertex: ExportVertex
+  let vertex: ProgressTask
   /// Without a tag: the image is found by its digest alone.
   let byDigest: Bool
 

@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import BuildInterface
 internal import ContentStore
 internal import FoundationEssentials
@@ -59,7 +60,7 @@ struct WrittenImage: Sendable {
 struct ImageWriter: Sendable {
   let options: ImageOptions
 
-  func write(_ source: ExportSource, _ vertex: ExportVertex) async throws -> WrittenImage {
+  func write(_ source: ExportSource, _ vertex: ProgressTask) async throws -> WrittenImage {
     guard let first = source.targets.first, source.isMultiPlatform || source.targets.count == 1 else {
       throw BuildError(.internal, .build, "an image of \(source.targets.count) platforms cannot be written without an index")
     }
