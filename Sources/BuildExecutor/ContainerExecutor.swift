@@ -19,7 +19,12 @@
       package var qemuDirectory: String?
       /// The host's resolver configuration.
       package var resolverFile: String
-      package init(scratch: String, runtime: String? = nil, qemuDirectory: String? = nil, resolverFile: String = "/etc/resolv.conf") {
+      /// Why no container can be started here; nil when nothing is known to stand in the way.
+      package var obstacle: String?
+      package init(
+        scratch: String, runtime: String? = nil, qemuDirectory: String? = nil, resolverFile: String = "/etc/resolv.conf", obstacle: String? = nil
+      ) {
+        self.obstacle = obstacle
         self.scratch = scratch
         self.runtime = runtime
         self.qemuDirectory = qemuDirectory
@@ -27,14 +32,14 @@
       }
 
       /// With MANIFOLD_RUNTIME and MANIFOLD_QEMU of this process's environment.
-      package static func fromEnvironment(scratch: String) -> Configuration {
+      package static func fromEnvironment(scratch: String, obstacle: String? = nil) -> Configuration {
         func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } }
-        return Configuration(scratch: scratch, runtime: value("MANIFOLD_RUNTIME"), qemuDirectory: value("MANIFOLD_QEMU"))
+        return Configuration(scratch: scratch, runtime: value("MANIFOLD_RUNTIME"), qemuDirectory: value("MANIFOLD_QEMU"), obstacle: obstacle)
       }
     }
 
     package let emulation: Emulation
-    let configuration: Configuration
+    package let configuration: Configuration
     let machine: MachineFacts
     private let server = SupervisorServer()
     private let runtime: Result<Runtime, any Error>
@@ -47,10 +52,11 @@
       runtime = Result { try Runtime.find(named: configuration.runtime) }
       let host = Emulation.Host.current(server: server, scratch: configuration.scratch, qemuDirectory: configuration.qemuDirectory)
       let memory = EmulationMemory(path: configuration.scratch + "/emulation.json", qemuDirectory: configuration.qemuDirectory, entries: host.entries())
-      emulation = Emulation(host: host, recall: memory.recall, record: memory.record)
+      emulation = Emulation(host: host, obstacle: configuration.obstacle, recall: memory.recall, record: memory.record)
     }
 
     package func run(_ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams) async throws -> StepExit {
+      if let obstacle = configuration.obstacle { throw ExecutorError(.platformImpossible, "steps cannot run here: \(obstacle)") }
       let runtime = try runtime.get()
       let support = await emulation.support(for: spec.platform)
       if case .impossible(let reason, let mend) = support {
@@ -134,6 +140,8 @@
   struct MachineFacts: Sendable {
     let inUserNamespace = HostFacts.inUserNamespace
     let hasTTYGroup = HostFacts.groupIDMap.contains(5)
+    let users = HostFacts.idMap
+    let groups = HostFacts.groupIDMap
     let cgroups = HostFacts.cgroupMode
     let hasSeccomp = Files.exists("/proc/sys/kernel/seccomp/actions_avail")
     let hasCgroupNamespaces = Files.exists("/proc/self/ns/cgroup")

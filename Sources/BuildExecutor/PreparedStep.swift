@@ -38,7 +38,8 @@
       var isPrivate = false
       if case .privateRegistration = support { isPrivate = true }
       let inUserNamespace = machine.inUserNamespace || isPrivate
-      let user = try UserLookup.resolve(spec.user, in: root)
+      var user = try UserLookup.resolve(spec.user, in: root)
+      try Self.check(&user, machine)
 
       plan.directory("s")
       plan.directory("m")
@@ -191,6 +192,16 @@
     }
 
     // MARK: the rest
+
+    /// A user who does not exist in this user namespace can run nothing. Further groups that do not exist are left away.
+    private static func check(_ user: inout ProcessUser, _ machine: MachineFacts) throws {
+      user.additionalGids.removeAll { !machine.groups.contains($0) && $0 != user.gid }
+      if machine.users.contains(user.uid), machine.groups.contains(user.gid) { return }
+      let ids = machine.users.count == 1 ? "one id only" : "\(machine.users.count) ids"
+      throw ExecutorError(
+        .userNotFound,
+        "the step is to run as \(user.uid):\(user.gid), and this user namespace has \(ids); mend it with: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, and a new --root")
+    }
 
     /// Where /proc, /dev and /sys go: they stay, as after BuildKit's runc, with a mode that does not depend on the runtime (crun makes /dev with 01755).
     private static func makeSystemDirectories(_ destinations: [String], in root: Directory) throws {

@@ -27,6 +27,7 @@ package final class RefStore: Sendable {
   package static var migrations: [StoreMigration] { SnapshotTables.migrations }
 
   package let store: ContentStore
+  package let notices = SnapshotNotices()
   /// The form of the snapshots made here.
   let form: SnapshotForm
   /// Why overlay mounts are not used; nil when they are, or were not asked for.

@@ -222,6 +222,7 @@ struct Unpacking: Sendable {
         .diffIDMismatch, "the layer \(blob.digest) holds the archive \(result.diffID), not \(expected) as its image's config says: the image is damaged where it comes from",
         ref: row.id, digest: blob.digest)
     }
+    refs.notices.say(result, of: blob.digest)
     return result.implicitParents
   }
 
@@ -254,8 +255,8 @@ extension RefStore {
       ref: ref, digest: blobs.first?.digest)
   }
 
-  /// Where this process has one id to give files to, all are its own.
-  static let ownership: LayerApplier.Ownership = HostFacts.isRoot && HostFacts.idMap.count > 1 ? .preserve : .ignore
+  /// Where this process has one id to give files to, and cannot remember whom they belong to, all are its own.
+  static var ownership: LayerApplier.Ownership { OwnerRecords.need != .none || HostFacts.isRoot && HostFacts.idMap.count > 1 ? .preserve : .ignore }
 }
 
 /// Directories that nothing refers to yet.

@@ -111,7 +111,7 @@ static void fill(const struct stat *s, struct hostos_stat *out) {
 #endif
 }
 
-int hostos_stat(int dirfd, const char *path, int follow, struct hostos_stat *out) {
+int hostos_stat_plain(int dirfd, const char *path, int follow, struct hostos_stat *out) {
   struct stat s;
   int result;
   if (path[0] == 0)
@@ -121,6 +121,14 @@ int hostos_stat(int dirfd, const char *path, int follow, struct hostos_stat *out
   if (result != 0) return -errno;
   fill(&s, out);
   return 0;
+}
+
+int hostos_stat(int dirfd, const char *path, int follow, struct hostos_stat *out) {
+  int result = hostos_stat_plain(dirfd, path, follow, out);
+#ifdef __linux__
+  if (result == 0 && hostos_owners() != HOSTOS_OWNERS_REAL) hostos_owners_of(dirfd, path, out);
+#endif
+  return result;
 }
 
 int hostos_mount_id(int fd, uint64_t *out) {
@@ -136,7 +144,7 @@ int hostos_mount_id(int fd, uint64_t *out) {
 #endif
 }
 
-int hostos_chmod(int dirfd, const char *name, uint32_t mode) {
+int hostos_chmod_plain(int dirfd, const char *name, uint32_t mode) {
   if (name[0] == 0) {
     // A descriptor opened for its place only takes no fchmod.
     if (fchmod(dirfd, (mode_t)mode) == 0) return 0;
@@ -152,13 +160,27 @@ int hostos_chmod(int dirfd, const char *name, uint32_t mode) {
   return fchmodat(dirfd, name, (mode_t)mode, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
-int hostos_chown(int dirfd, const char *name, uint32_t uid, uint32_t gid) {
+int hostos_chmod(int dirfd, const char *name, uint32_t mode) {
+#ifdef __linux__
+  if (hostos_owners() == HOSTOS_OWNERS_ALONE) return hostos_owners_chmod(dirfd, name, mode);
+#endif
+  return hostos_chmod_plain(dirfd, name, mode);
+}
+
+int hostos_chown_plain(int dirfd, const char *name, uint32_t uid, uint32_t gid) {
 #ifdef __linux__
   return fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW | (name[0] == 0 ? AT_EMPTY_PATH : 0)) == 0 ? 0 : -errno;
 #else
   if (name[0] == 0) return fchown(dirfd, uid, gid) == 0 ? 0 : -errno;
   return fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 #endif
+}
+
+int hostos_chown(int dirfd, const char *name, uint32_t uid, uint32_t gid) {
+#ifdef __linux__
+  if (hostos_owners() != HOSTOS_OWNERS_REAL) return hostos_owners_chown(dirfd, name, uid, gid);
+#endif
+  return hostos_chown_plain(dirfd, name, uid, gid);
 }
 
 static struct timespec timespec_of(int64_t ns) {
@@ -225,28 +247,50 @@ ssize_t hostos_xattr_list(int dirfd, const char *name, char *buffer, size_t size
   char path[NAME_MAX + 64];
   if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
   ssize_t n = name[0] == 0 ? listxattr(path, buffer, size) : llistxattr(path, buffer, size);
-  return n < 0 ? -errno : n;
+  return n < 0 ? -errno : hostos_owners_filter(buffer, size ? n : 0);
 }
 
-ssize_t hostos_xattr_get(int dirfd, const char *name, const char *attribute, void *buffer, size_t size) {
+ssize_t hostos_xattr_get_plain(int dirfd, const char *name, const char *attribute, void *buffer, size_t size) {
   char path[NAME_MAX + 64];
   if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
   ssize_t n = name[0] == 0 ? getxattr(path, attribute, buffer, size) : lgetxattr(path, attribute, buffer, size);
   return n < 0 ? -errno : n;
 }
 
-int hostos_xattr_set(int dirfd, const char *name, const char *attribute, const void *value, size_t size) {
+int hostos_xattr_set_plain(int dirfd, const char *name, const char *attribute, const void *value, size_t size) {
   char path[NAME_MAX + 64];
   if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
   int n = name[0] == 0 ? setxattr(path, attribute, value, size, 0) : lsetxattr(path, attribute, value, size, 0);
   return n < 0 ? -errno : 0;
 }
 
-int hostos_xattr_remove(int dirfd, const char *name, const char *attribute) {
+int hostos_xattr_remove_plain(int dirfd, const char *name, const char *attribute) {
   char path[NAME_MAX + 64];
   if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
   int n = name[0] == 0 ? removexattr(path, attribute) : lremovexattr(path, attribute);
   return n < 0 ? -errno : 0;
+}
+
+// Where a file's capabilities cannot be set they are remembered, as owners are.
+ssize_t hostos_xattr_get(int dirfd, const char *name, const char *attribute, void *buffer, size_t size) {
+  if (hostos_is_record(attribute)) return -ENODATA;
+  ssize_t n = hostos_xattr_get_plain(dirfd, name, attribute, buffer, size);
+  const char *record = n == -ENODATA ? hostos_owners_capability(attribute) : NULL;
+  return record ? hostos_xattr_get_plain(dirfd, name, record, buffer, size) : n;
+}
+
+int hostos_xattr_set(int dirfd, const char *name, const char *attribute, const void *value, size_t size) {
+  if (hostos_is_record(attribute)) return -EOPNOTSUPP;
+  int n = hostos_xattr_set_plain(dirfd, name, attribute, value, size);
+  const char *record = n == -EPERM ? hostos_owners_capability(attribute) : NULL;
+  return record ? hostos_xattr_set_plain(dirfd, name, record, value, size) : n;
+}
+
+int hostos_xattr_remove(int dirfd, const char *name, const char *attribute) {
+  if (hostos_is_record(attribute)) return -ENODATA;
+  int n = hostos_xattr_remove_plain(dirfd, name, attribute);
+  const char *record = n == -ENODATA ? hostos_owners_capability(attribute) : NULL;
+  return record ? hostos_xattr_remove_plain(dirfd, name, record) : n;
 }
 #else
 static int open_for_xattr(int dirfd, const char *name) {

@@ -56,13 +56,15 @@ enum RootChecks {
     guard recorded != mine else { return }
     throw StoreError(
       .otherIDMap,
-      "\(root) was made under another user id map (\(oneLine(recorded))) than this process has (\(oneLine(mine))), so owners of its files would be wrong: "
+      "\(root) was made under another user id map (\(oneLine(recorded))) than this process has (\(oneLine(mine))\(OwnerRecords.need == .alone ? ": no user namespace, the note says why" : "")), so owners of its files would be wrong: "
         + "run as the user and with the subordinate ids it was made with, use another --root (or MANIFOLD_ROOT), or remove it",
       path: path)
   }
 
   private static func text(_ users: IDMap, _ groups: IDMap) -> String {
     func lines(_ kind: String, _ map: IDMap) -> String { map.ranges.map { "\(kind) \($0.inside) \($0.outside) \($0.count)\n" }.joined() }
+    // Who keeps owners in records has all files be his own: no other user's, nor root's.
+    if OwnerRecords.need == .alone { return "alone \(HostFacts.userID)\n" }
     return lines("uid", users) + lines("gid", groups)
   }
   private static func oneLine(_ text: String) -> String { text.split(separator: "\n").joined(separator: ", ") }

@@ -25,7 +25,10 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
     package var jobs: Int?
     /// Registries reached without TLS, or with a certificate nobody vouches for.
     package var insecureRegistries: Set<String>
-    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = []) {
+    /// Why this process could not enter namespaces of its own; steps cannot run then, and trees are whole copies.
+    package var obstacle: String?
+    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = [], obstacle: String? = nil) {
+      self.obstacle = obstacle
       self.root = root
       self.jobs = jobs
       self.insecureRegistries = insecureRegistries
@@ -37,14 +40,17 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
   private let refs: RefStore
   private let executor: ContainerExecutor
   private let credentials: any CredentialService
+  package let notes: [String]
 
   /// Opens the store, sweeping what dead processes left in it. Throws `StoreError`, `SnapshotError`, `ExecutorError`.
   package init(_ options: Options, environment: [String: String] = RegistryConfiguration.processEnvironment) async throws {
     let root = try options.root ?? StoreLayout.defaultRoot(environment: environment, isSystem: HostFacts.isRoot && !HostFacts.inUserNamespace)
+    OwnerRecords.need = OwnerRecords.needed(hasNamespaces: options.obstacle == nil)
     store = try await ContentStore.open(root: root, migrations: Engine.migrations)
-    refs = try await RefStore.open(store: store)
+    refs = try await RefStore.open(store: store, snapshotter: options.obstacle == nil ? .automatic : .plain)
     let scratch = root + "/run"
-    executor = try await Blocking.run { try ContainerExecutor(.fromEnvironment(scratch: scratch)) }
+    executor = try await Blocking.run { try ContainerExecutor(.fromEnvironment(scratch: scratch, obstacle: options.obstacle)) }
+    notes = try await Blocking.run { EnvironmentNotes.all(root: root, obstacle: options.obstacle) }
     credentials = DockerCredentials(DockerConfigCredentials(environment: environment))
     engine = Engine(
       store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),
@@ -70,7 +76,10 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
     try await engine.solve(request, client: client, progress: progress)
   }
 
-  package func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] { await EmulationReport(executor.emulation).support(for: platforms) }
+  package func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] {
+    // That nothing runs is among the notes.
+    executor.configuration.obstacle == nil ? await EmulationReport(executor.emulation).support(for: platforms) : []
+  }
 
   package func images() async throws -> [BuildInterface.LocalImage] { try await ImageList(store).images() }
 

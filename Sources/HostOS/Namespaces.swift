@@ -41,6 +41,12 @@
       throw HostError(errno: -result, operation: "start again in namespaces", path: "/proc/self/exe")
     }
 
+    /// As `enterIfNeeded`, but where that is forbidden this process goes on without, and what stands in the way is the answer.
+    package static func enterIfPossible() throws -> HostError? {
+      do { try enterIfNeeded() } catch let error as HostError where error.code == .unavailable { return error }
+      return nil
+    }
+
     package static var current: State {
       State(
         idMap: HostFacts.idMap, groupIDMap: HostFacts.groupIDMap, inUserNamespace: HostFacts.inUserNamespace,

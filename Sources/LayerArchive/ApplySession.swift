@@ -25,7 +25,7 @@ final class ApplySession {
   var unpacked: Set<ByteString> = []
   /// `ApplyResult.implicitParents`; one that the archive names later is none any more.
   var implicitParents: Set<ByteString> = []
-  let canIgnoreModes = geteuid() == 0
+  let canIgnoreModes = geteuid() == 0 || OwnerRecords.need == .alone
 
   struct DirectoryState {
     var accessed: Int64

@@ -16,11 +16,12 @@ import ManifoldCommands
 extension EmbeddedBackend: EmbeddedEngine {}
 
 let composition = Composition { settings in
+  var obstacle: HostError?
   #if os(Linux)
-    try Namespaces.enterIfNeeded()
+    obstacle = try Namespaces.enterIfPossible()
   #endif
   return try await EmbeddedBackend(
-    .init(root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries))
+    .init(root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries, obstacle: obstacle?.message))
 }
 
 exit(await Manifold.main(Array(CommandLine.arguments.dropFirst()), composition))

@@ -70,6 +70,9 @@ package final class Engine: Sendable {
     let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
     let session = SolveSession(
       id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry))
+    let place = Digest.sha256(of: "internal:\(request.ref):snapshots")
+    let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
+    defer { refs.notices.leave(listener) }
     do {
       let response = try await solver.withJob(id: request.ref, progress: progress) { job in
         job.setValue(SolveSession.key, session)

@@ -54,6 +54,9 @@ enum ErrorTranslation {
     if isFullDisk(error) {
       return "\(error)".contains("--root") ? nil : "The disk that holds the store is full: free some space, or put the store elsewhere with --root."
     }
+    if let error = error as? HostError, error.code == .notSupported, error.operation == "chown", OwnerRecords.need != .none {
+      return "The store's filesystem cannot remember owners that this user may not give to files: use a --root on ext4, xfs, btrfs or (from Linux 6.6) tmpfs."
+    }
     if let error = error as? HostError, error.code == .invalid, error.operation == "chown", HostFacts.idMap.count == 1 {
       return "This user has one id only, so files cannot be given to others: have subordinate ids added (sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER), then use another --root."
     }

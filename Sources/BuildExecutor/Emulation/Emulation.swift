@@ -79,11 +79,13 @@ package final class Emulation: Sendable {
   /// What earlier processes found out.
   private let recall: @Sendable (Platform) -> Support?
   private let record: @Sendable (Platform, Support) -> Void
+  /// Why nothing at all runs here.
+  private let obstacle: String?
 
   package init(
-    host: Host, recall: @escaping @Sendable (Platform) -> Support? = { _ in nil }, record: @escaping @Sendable (Platform, Support) -> Void = { _, _ in }
+    host: Host, obstacle: String? = nil, recall: @escaping @Sendable (Platform) -> Support? = { _ in nil }, record: @escaping @Sendable (Platform, Support) -> Void = { _, _ in }
   ) {
-    (self.host, self.recall, self.record) = (host, recall, record)
+    (self.host, self.obstacle, self.recall, self.record) = (host, obstacle, recall, record)
   }
 
   package var hostPlatform: Platform { host.platform }
@@ -107,6 +109,7 @@ package final class Emulation: Sendable {
       if let task = known[wanted] { return task }
       // Not the caller's task: his cancellation is not everyone's.
       let task = Task.detached {
+        if let obstacle = self.obstacle { return Support.impossible(reason: obstacle, mend: "") }
         if wanted == self.host.platform.normalized { return Support.native }
         if let support = self.recall(wanted) { return support }
         let support = await self.find(wanted)

@@ -6,7 +6,7 @@ internal import HostOS
 struct DirectoryCopy: Sendable {
   /// All modification times, in nanoseconds since 1970; nil: the files' own.
   var modified: Int64?
-  var owner: (uid: UInt32, gid: UInt32) = (HostFacts.userID, HostFacts.groupID)
+  var owner: (uid: UInt32, gid: UInt32) = OwnerRecords.need == .alone ? (0, 0) : (HostFacts.userID, HostFacts.groupID)
 
   /// Returns the sockets, which cannot be copied.
   func copy(_ source: Directory, into destination: Directory, copied: @escaping (Int64) -> Void, isCancelled: @escaping () -> Bool) throws -> [String] {
@@ -112,7 +112,7 @@ private final class DirectoryCopyWalk {
   /// Owner first: a change of owner takes setuid bits and capabilities away.
   private func metadata(_ name: String, _ status: FileStatus, from: Directory, named original: String, to: Directory) throws {
     try to.setOwner(name, uid: options.owner.uid, gid: options.owner.gid)
-    if status.kind != .symbolicLink { try to.setMode(name, status.permissions) }
+    if status.kind != .symbolicLink { try to.setDiskMode(name, status.permissions) }
     for attribute in try from.xattrNames(original) where !attribute.hasPrefix("trusted.overlay.") && !attribute.hasPrefix("user.overlay.") {
       // As with the peers, attributes that the destination's filesystem or user cannot have are left out.
       guard let value = try from.xattr(original, attribute) else { continue }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "owners.h"
 #include "stage.h"
 #include "supervisor.h"
 

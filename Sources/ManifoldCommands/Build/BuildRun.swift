@@ -36,8 +36,10 @@ struct BuildRun: Sendable {
     let showsOutput = ![.quiet, .none, .rawjson].contains(plan.progress)
     let observer = BuildObserver(next: display, keepsOutput: !showsOutput)
     do {
+      if showsOutput { for note in engine.notes { display.message("note: " + TerminalText.singleLine(note)) } }
       if showsOutput, !plan.platforms.isEmpty {
-        display.message(PlatformReport.text(await engine.platformSupport(for: plan.platforms)))
+        let support = await engine.platformSupport(for: plan.platforms)
+        if !support.isEmpty { display.message(PlatformReport.text(support)) }
       }
       let response = try await engine.solve(plan.request, client: engine.client(client), progress: observer)
       await display.finish()
