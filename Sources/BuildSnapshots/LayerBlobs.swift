@@ -53,10 +53,16 @@ extension ImmutableRef {
   /// The chain as blobs, the bottommost first. Those that are not known are computed, in `compression`; ones that are stay as they are unless `force` asks for all of
   /// them in `compression`. Each is computed once among all tasks and processes, and remembered.
   package func layerBlobs(compression: LayerCompression, level: Int? = nil, force: Bool = false) async throws -> [LayerBlob] {
+    try await layerBlobs(LayerForm(compression, level: level), force: force)
+  }
+
+  /// The same for any form. With `form.latest` (`rewrite-timestamp`) all layers are rewritten that are not the first of `base`, the diff IDs of the image that
+  /// this one is built on: those stay what they are, and so does what registries share of them.
+  package func layerBlobs(_ form: LayerForm, force: Bool = false, base: [Digest] = []) async throws -> [LayerBlob] {
     let (id, refs, providers) = (id, refs, providers)
     let rows = try await refs.store.read { try RefRow.chain($0, id) }
     if rows.isEmpty { throw RefStore.notFound(id) }
-    let work = BlobWork(refs: refs, rows: rows, providers: providers, compression: compression, level: level, force: force)
+    let work = BlobWork(refs: refs, rows: rows, providers: providers, form: form, force: force, kept: zip(rows, base).prefix { $0.diffID == $1 }.count)
     let blobs = try await withThrowingTaskGroup(of: (Int, LayerBlob).self) { group in
       for i in rows.indices { group.addTask { (i, try await work.blob(i)) } }
       var out = [LayerBlob?](repeating: nil, count: rows.count)
@@ -77,28 +83,36 @@ extension ImmutableRef {
   }
 }
 
-private struct BlobWork: Sendable {
+struct BlobWork: Sendable {
   let refs: RefStore
   let rows: [RefRow]
   let providers: [Digest: any LayerProvider]
-  let compression: LayerCompression
-  let level: Int?
+  let form: LayerForm
   let force: Bool
-  private var store: ContentStore { refs.store }
+  /// How many layers from the bottom on keep their times.
+  let kept: Int
+  var store: ContentStore { refs.store }
+  private var compression: LayerCompression { form.compression }
 
   func blob(_ i: Int) async throws -> LayerBlob {
+    if let variant = try await variant(i) { return try await blob(i, of: variant) }
     if let known = try await known(i) { return known }
     let lock = try await store.locks.lock("blob:\(rows[i].id)")
     defer { lock.release() }
     if let known = try await known(i) { return known }
-    let sources = try await blobs(i)
-    if sources.contains(where: { store.contains($0.descriptor.digest) || providers[$0.descriptor.digest] != nil }) {
-      return try await convert(i, sources.map(\.descriptor))
-    }
-    return try await compute(i)
+    return try await remember(i, try await make(i, LayerForm(compression, level: form.level)))
   }
 
-  private func blobs(_ i: Int) async throws -> [BlobRow] {
+  /// From a blob of the layer, when there is one, else from its files.
+  func make(_ i: Int, _ form: LayerForm) async throws -> LayerWriter.Result {
+    let sources = try await blobs(i)
+    if sources.contains(where: { store.contains($0.descriptor.digest) || providers[$0.descriptor.digest] != nil }) {
+      return try await convert(i, sources.map(\.descriptor), form)
+    }
+    return try await compute(i, form)
+  }
+
+  func blobs(_ i: Int) async throws -> [BlobRow] {
     let id = rows[i].id
     return try await store.read { try BlobRow.all($0, [id])[id] ?? [] }
   }
@@ -121,48 +135,47 @@ private struct BlobWork: Sendable {
     return try await store.read { try String.fetchOne($0, sql: "SELECT diff_id FROM ref WHERE id = ?", arguments: [id]) }.flatMap { Digest($0) }
   }
 
-  private func convert(_ i: Int, _ sources: [OCIModel.Descriptor]) async throws -> LayerBlob {
+  private func convert(_ i: Int, _ sources: [OCIModel.Descriptor], _ form: LayerForm) async throws -> LayerWriter.Result {
     let source = try await refs.fetch(sources, ref: rows[i].id, providers)
-    let (store, compression, level, expected) = (store, compression, level, try await diffID(i))
-    let result = try await refs.unpacking.run {
+    let (store, expected, ref) = (store, try await diffID(i), rows[i].id)
+    return try await refs.unpacking.run {
       try await blocking { isCancelled in
         let reader = try store.reader(source.digest)
         return try store.writeLayer { sink in
-          try LayerWriter.convert(
-            PositionedSource(reader.descriptor, count: reader.size), compression: compression, level: level, into: sink, isCancelled: isCancelled)
+          let (result, holds) = try LayerWriter.convert(PositionedSource(reader.descriptor, count: reader.size), to: form, into: sink, isCancelled: isCancelled)
+          if let expected, expected != holds {
+            throw SnapshotError(.diffIDMismatch, "the layer \(source.digest) holds the archive \(holds), not \(expected) as its image's config says", ref: ref, digest: source.digest)
+          }
+          return result
         }
       }
     }
-    if let expected, expected != result.diffID {
-      throw SnapshotError(.diffIDMismatch, "the layer \(source.digest) holds the archive \(result.diffID), not \(expected) as its image's config says", ref: rows[i].id, digest: source.digest)
-    }
-    return try await remember(i, result)
   }
 
   /// What the layer changes in those below it.
-  private func compute(_ i: Int) async throws -> LayerBlob {
+  private func compute(_ i: Int, _ form: LayerForm) async throws -> LayerWriter.Result {
     let row = rows[i]
     guard row.snapshot(in: refs.form) != nil || row.flat != nil else {
       throw SnapshotError(.missingContent, "the content of the snapshot \(row.id) (\(row.description)) is not here any more, and nothing in this build provides it", ref: row.id)
     }
     let below = i > 0 ? try await Unpacking(refs, id: rows[i - 1].id, providers: providers).directories() : []
-    let (refs, compression, level) = (refs, compression, level)
-    let result = try await refs.unpacking.run {
+    let refs = refs
+    return try await refs.unpacking.run {
       try await blocking { isCancelled in
         let lower = below.isEmpty ? nil : try refs.open(below)
         return try refs.store.writeLayer { sink in
-          let writer = try LayerWriter(compression: compression, level: level, into: sink)
+          let writer = try LayerWriter(form, into: sink)
+          let differ = LayerDiffer(latest: form.latest)
           if let layer = row.layerSnapshot(refs.form) {
             let upper = try Directory.open(refs.tree(layer))
-            try LayerDiffer().overlayDiff(upper: upper, lower: lower.map { .view($0) } ?? .nothing, into: writer.tar, isCancelled: isCancelled)
+            try differ.overlayDiff(upper: upper, lower: lower.map { .view($0) } ?? .nothing, into: writer.tar, isCancelled: isCancelled)
           } else if let flat = row.flat {
-            try LayerDiffer().treeDiff(old: lower, new: Directory.open(refs.tree(flat.id)), into: writer.tar, isCancelled: isCancelled)
+            try differ.treeDiff(old: lower, new: Directory.open(refs.tree(flat.id)), into: writer.tar, isCancelled: isCancelled)
           }
           return try writer.finish()
         }
       }
     }
-    return try await remember(i, result)
   }
 
   private func remember(_ i: Int, _ result: LayerWriter.Result) async throws -> LayerBlob {

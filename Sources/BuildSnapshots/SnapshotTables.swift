@@ -122,23 +122,44 @@ struct BlobRow: Sendable {
   var compression: Compression
   var descriptor: OCIModel.Descriptor
 
-  /// By ref, in the order in which they became known.
+  /// By ref, in the order in which they became known. Of the layer as it is: variants apart.
   static func all(_ db: Database, _ refs: [String]) throws -> [String: [BlobRow]] {
     let statement = try db.cachedStatement(sql: "SELECT compression, descriptor FROM ref_blob WHERE ref = ? ORDER BY position")
     var out: [String: [BlobRow]] = [:]
     for ref in refs {
-      out[ref] = try Row.fetchAll(statement, arguments: [ref]).map { row in
-        BlobRow(compression: Compression(rawValue: row[0]) ?? .none, descriptor: try OCIModel.Descriptor(json: JSONValue(parsing: row[1] as String)))
+      out[ref] = try Row.fetchAll(statement, arguments: [ref]).compactMap { row in
+        guard let compression = Compression(rawValue: row[0]) else { return nil }
+        return BlobRow(compression: compression, descriptor: try OCIModel.Descriptor(json: JSONValue(parsing: row[1] as String)))
       }
     }
     return out
   }
 
   static func add(_ db: Database, ref: String, compression: Compression, descriptor: OCIModel.Descriptor) throws {
+    try add(db, ref: ref, name: compression.rawValue, descriptor)
+  }
+
+  private static func add(_ db: Database, ref: String, name: String, _ descriptor: OCIModel.Descriptor) throws {
     try db.execute(
       sql: "INSERT OR REPLACE INTO ref_blob SELECT ?1, ?2, ?3, coalesce((SELECT max(position) + 1 FROM ref_blob WHERE ref = ?1), 0), ?4",
-      arguments: [ref, compression.rawValue, descriptor.digest.description, descriptor.json.encodedString()])
+      arguments: [ref, name, descriptor.digest.description, descriptor.json.encodedString()])
   }
+
+  /// Blobs of archives that are not the layer's own (`LayerVariant`) stand in the same table, under names that are no compression's; the descriptor says the diff ID.
+  static func variant(_ db: Database, ref: String, _ name: String) throws -> (descriptor: OCIModel.Descriptor, diffID: Digest)? {
+    guard let text = try String.fetchOne(db, sql: "SELECT descriptor FROM ref_blob WHERE ref = ? AND compression = ?", arguments: [ref, name]) else { return nil }
+    var descriptor = try OCIModel.Descriptor(json: JSONValue(parsing: text))
+    guard let diffID = descriptor.annotations.removeValue(forKey: diffIDAnnotation).flatMap({ Digest($0) }) else { return nil }
+    return (descriptor, diffID)
+  }
+
+  static func addVariant(_ db: Database, ref: String, _ name: String, _ descriptor: OCIModel.Descriptor, diffID: Digest) throws {
+    var descriptor = descriptor
+    descriptor.annotations[diffIDAnnotation] = diffID.description
+    try add(db, ref: ref, name: name, descriptor)
+  }
+
+  private static let diffIDAnnotation = "containerd.io/uncompressed"
 }
 
 /// BuildKit's words for what a record is for (control API, UsageRecord.RecordType).

@@ -31,7 +31,11 @@ final class ChangeWriter {
 
   func opaque(_ path: ByteString) throws { try writeMark(path.appending(Whiteout.opaque)) }
 
-  private func writeMark(_ path: ByteString) throws { try tar.begin(TarEntry(path: path, mode: 0), style: .compact) }
+  private func writeMark(_ path: ByteString) throws {
+    var entry = TarEntry(path: path, mode: 0)
+    if let latest = options.latest { entry.clampTimes(to: latest) }
+    try tar.begin(entry, style: .compact)
+  }
 
   /// Added or modified; or unmodified but one of a file's several names, which matters when another of them is changed.
   func change(_ item: TreeItem, unmodified: Bool, attributes names: [String]? = nil) throws {

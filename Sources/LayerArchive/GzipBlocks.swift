@@ -62,7 +62,7 @@ struct GzipMembers: BlockFormat {
 }
 
 /// @unchecked: one thread at a time (BlockEncoder).
-private final class LibdeflateEncoder: BlockEncoder, @unchecked Sendable {
+final class LibdeflateEncoder: BlockEncoder, @unchecked Sendable {
   private let encoder: OpaquePointer
   init(level: Int) throws {
     guard let encoder = libdeflate_alloc_compressor(Int32(level)) else { throw LayerArchiveError(.system, "no memory for a compressor") }

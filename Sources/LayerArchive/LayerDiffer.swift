@@ -28,7 +28,7 @@ package struct LayerDiffer: Sendable {
 
   package var attributes: Attributes
   package var times: Times
-  /// No entry has a later modification time (SOURCE_DATE_EPOCH); whiteouts keep 1970.
+  /// No entry has a later modification time (SOURCE_DATE_EPOCH); whiteouts are of 1970.
   package var latest: Timestamp?
 
   package init(attributes: Attributes = .userToo, times: Times = .seconds, latest: Timestamp? = nil) {

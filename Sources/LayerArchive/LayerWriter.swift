@@ -1,5 +1,20 @@
 package import OCIModel
 
+/// How a layer's archive becomes a blob.
+package struct LayerForm: Sendable, Hashable {
+  package var compression: Compression
+  /// nil: the compression's default.
+  package var level: Int?
+  /// eStargz: gzip with a table of contents, of which single files can be fetched. Its compression is gzip.
+  package var isSeekable: Bool
+  /// No entry has a later time (`rewrite-timestamp`).
+  package var latest: Timestamp?
+
+  package init(_ compression: Compression, level: Int? = nil, isSeekable: Bool = false, latest: Timestamp? = nil) {
+    (self.compression, self.level, self.isSeekable, self.latest) = (isSeekable ? .gzip : compression, level, isSeekable, latest)
+  }
+}
+
 /// Writes a layer's blob: a tar archive, compressed, hashed before and after. Blocks; one thread at a time.
 package final class LayerWriter {
   package struct Result: Sendable, Hashable {
@@ -10,10 +25,12 @@ package final class LayerWriter {
     package var digest: Digest
     package var size: Int64
     package var compression: Compression
+    /// What the descriptor says of the blob's form.
+    package var annotations: [String: String] = [:]
 
     /// The blob's descriptor, in OCI's or Docker's media type.
     package func descriptor(docker: Bool = false, annotations: [String: String] = [:]) -> Descriptor {
-      Descriptor(mediaType: compression.mediaType(docker: docker), digest: digest, size: size, annotations: annotations)
+      Descriptor(mediaType: compression.mediaType(docker: docker), digest: digest, size: size, annotations: self.annotations.merging(annotations) { _, given in given })
     }
   }
 
@@ -22,29 +39,53 @@ package final class LayerWriter {
   private let compression: Compression
   private let before: HashingSink
   private let after: HashingSink
+  private let seekable: SeekableGzip?
 
   /// `sink` takes the blob; it is finished with it.
-  package init(compression: Compression, level: Int? = nil, into sink: any ByteSink) throws {
-    self.compression = compression
+  package convenience init(compression: Compression, level: Int? = nil, into sink: any ByteSink) throws {
+    try self.init(LayerForm(compression, level: level), into: sink)
+  }
+
+  /// `form.latest` is the business of who writes the entries.
+  package init(_ form: LayerForm, into sink: any ByteSink) throws {
+    compression = form.compression
     after = HashingSink(into: sink)
+    seekable = form.isSeekable ? try SeekableGzip(into: after, level: form.level) : nil
     // An archive that is not compressed is hashed once.
-    before = compression == .none ? after : HashingSink(into: try compression.compressor(into: after, level: level))
+    before =
+      if let seekable { HashingSink(into: seekable) } else if compression == .none { after } else {
+        HashingSink(into: try compression.compressor(into: after, level: form.level))
+      }
     tar = TarWriter(before)
   }
 
   package func finish() throws -> Result {
     try tar.finish()
-    return Result(diffID: before.digest, uncompressedSize: before.size, digest: after.digest, size: after.size, compression: compression)
+    return result
   }
 
-  /// A layer's blob in another compression, its archive untouched; or, when `latest` is given, with no time later than that (`rewrite-timestamp`).
+  private var result: Result {
+    Result(
+      diffID: seekable?.diffID ?? before.digest, uncompressedSize: seekable?.uncompressedSize ?? before.size, digest: after.digest, size: after.size, compression: compression,
+      annotations: seekable?.annotations ?? [:])
+  }
+
+  /// A layer's blob in another compression, its archive untouched.
   package static func convert(
     _ source: any ByteSource, compression: Compression, level: Int? = nil, latest: Timestamp? = nil, limits: DecompressionLimits = .default,
     into sink: any ByteSink, isCancelled: () -> Bool = { false }
   ) throws -> Result {
-    let plain = ReadAheadSource(try DetectingSource(source, limits: limits))
-    let writer = try LayerWriter(compression: compression, level: level, into: sink)
-    guard let latest else {
+    try convert(source, to: LayerForm(compression, level: level, latest: latest), limits: limits, into: sink, isCancelled: isCancelled).result
+  }
+
+  /// A layer's blob in another form: its archive untouched, or with its times cut to `form.latest`. Answers the given archive's diff ID, too.
+  package static func convert(
+    _ source: any ByteSource, to form: LayerForm, limits: DecompressionLimits = .default, into sink: any ByteSink, isCancelled: () -> Bool = { false }
+  ) throws -> (result: Result, sourceDiffID: Digest) {
+    let given = HashingSource(try DetectingSource(source, limits: limits))
+    let plain = ReadAheadSource(given)
+    let writer = try LayerWriter(form, into: sink)
+    guard let latest = form.latest else {
       let buffer = IOBuffer(1 << 19)
       while true {
         if isCancelled() { throw CancellationError() }
@@ -53,17 +94,18 @@ package final class LayerWriter {
         try writer.before.write(buffer.head(n))
       }
       try writer.before.finish()
-      return Result(diffID: writer.before.digest, uncompressedSize: writer.before.size, digest: writer.after.digest, size: writer.after.size, compression: compression)
+      return (writer.result, given.digest)
     }
     let reader = TarReader(plain, globalHeaders: .report)
     while var entry = try reader.next() {
       if isCancelled() { throw CancellationError() }
       entry.clampTimes(to: latest)
-      try writer.tar.begin(entry)
+      // Marks of deletion are written as they are in the layers made here.
+      try writer.tar.begin(entry, style: entry.path.lastComponent.hasPrefix(Whiteout.prefix) ? .compact : nil)
       if entry.size > 0 { try writer.tar.writeContent(of: TarContent(reader)) }
     }
     try reader.drain()
-    return try writer.finish()
+    return (try writer.finish(), given.digest)
   }
 }
 

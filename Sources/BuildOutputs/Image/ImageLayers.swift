@@ -29,15 +29,19 @@ struct ImageLayers: Sendable {
     try await withThrowingTaskGroup(of: (Int, [ImageLayer]).self) { group in
       for (i, target) in source.targets.enumerated() {
         guard let ref = target.ref else { continue }
-        group.addTask { (i, try await ExportErrors.wrapping("cannot export \(target.id)") { try await layers(of: ref, options) }) }
+        group.addTask {
+          (i, try await ExportErrors.wrapping("cannot export \(target.id)") { try await layers(of: ref, options, options.layerForm(source), base: target.baseImageConfig) })
+        }
       }
       for try await (i, layers) in group { targets[i] = layers }
     }
     return ImageLayers(targets: targets)
   }
 
-  private static func layers(of ref: ImmutableRef, _ options: ImageOptions) async throws -> [ImageLayer] {
-    let blobs = try await ref.layerBlobs(compression: options.compression, level: options.compressionLevel, force: options.forceCompression)
+  private static func layers(of ref: ImmutableRef, _ options: ImageOptions, _ form: LayerForm, base: [UInt8]?) async throws -> [ImageLayer] {
+    // Only when times are cut does it matter which layers are the base image's.
+    let base = form.latest == nil ? [] : try base.map { $0.isEmpty ? [] : try ImageConfig(parsing: $0).diffIDs } ?? []
+    let blobs = try await ref.layerBlobs(form, force: options.forceCompression, base: base)
     // What the handle knows about the layers, the topmost ones when it knows more of them.
     let facts = Array(try await ref.layers().suffix(blobs.count))
     return blobs.enumerated().map { i, blob in

@@ -9,8 +9,12 @@ struct ImageOptions: Sendable {
   var names: [Reference]
   var ociTypes: Bool
   var compression: Compression
+  /// eStargz.
+  var isSeekable: Bool
   var compressionLevel: Int?
   var forceCompression: Bool
+  /// Whether the files of the layers made here get no later time than the epoch.
+  var rewritesTimes: Bool
   /// Whether layers that say that they must not be distributed go on saying so.
   var keepsNonDistributable: Bool
   var annotations: ImageAnnotations
@@ -28,21 +32,26 @@ struct ImageOptions: Sendable {
     if try attributes.flag("oci-artifact") == true, ociTypes == false { throw attributes.invalid("oci-artifact", "is true, which contradicts oci-mediatypes=false") }
     _ = try attributes.flag("attestation-inline")
     keepsNonDistributable = try attributes.flag("prefer-nondist-layers") ?? false
-    switch attributes.text("compression") {
-    case nil: compression = .gzip
-    case "estargz": throw BuildError(.unimplemented, .usage, "output type=\(attributes.type): compression=estargz is not supported yet", suggestion: "use gzip, zstd or uncompressed")
-    case let text?:
-      guard let known = Compression(rawValue: text) else { throw attributes.invalid("compression", "is \"\(text)\": expected gzip, zstd or uncompressed") }
-      compression = known
+    let compressionName = attributes.text("compression") ?? Compression.gzip.rawValue
+    isSeekable = compressionName == "estargz"
+    guard let compression = isSeekable ? .gzip : Compression(rawValue: compressionName) else {
+      throw attributes.invalid("compression", "is \"\(compressionName)\": expected gzip, zstd, estargz or uncompressed")
     }
+    self.compression = compression
+    if isSeekable, ociTypes == false { throw attributes.invalid("compression", "is estargz, which contradicts oci-mediatypes=false") }
     forceCompression = try attributes.flag("force-compression") ?? false
     compressionLevel = try attributes.integer("compression-level")
     if let level = compressionLevel, compression != .none, !compression.levels.contains(level) {
       throw attributes.invalid("compression-level", "is \(level): for \(compression.rawValue) it is \(compression.levels.lowerBound) to \(compression.levels.upperBound)")
     }
     epoch = try attributes.sourceDateEpoch()
-    try attributes.refuse("rewrite-timestamp")
+    rewritesTimes = try attributes.flag("rewrite-timestamp") ?? false
     annotations = try ImageAnnotations(attributes.family("annotation", shown: "annotation.*"), of: attributes)
+  }
+
+  /// How layers are written. `rewrite-timestamp` without an epoch has nothing to cut to.
+  func layerForm(_ source: ExportSource) -> LayerForm {
+    LayerForm(compression, level: compressionLevel, isSeekable: isSeekable, latest: rewritesTimes ? epoch(source) : nil)
   }
 
   /// The output's own wins over the build's.

@@ -65,6 +65,9 @@ struct ImageWriter: Sendable {
       throw BuildError(.internal, .build, "an image of \(source.targets.count) platforms cannot be written without an index")
     }
     try options.annotations.check(source, ociTypes: options.ociTypes)
+    if options.rewritesTimes, options.epoch(source) == nil {
+      vertex.log("WARNING: rewrite-timestamp has no effect without a time: set SOURCE_DATE_EPOCH, or source-date-epoch of this output")
+    }
     let layers = try await vertex.step("exporting layers") { try await ImageLayers.make(source, options) }
     var manifests: [WrittenImage.Manifest] = []
     for (target, layers) in zip(source.targets, layers.targets) {
