@@ -18,6 +18,13 @@ package protocol LocalEngine: Sendable {
   func run(_ request: RunRequest) async throws -> Int32
 }
 
+/// A look into a step that failed, for a build that was asked to keep it (`SolveRequest.keepsFailedStep`).
+package protocol FailedStepShell: Sendable {
+  /// Opens the step's shell in its filesystem as the step left it, with its environment, user, mounts and platform, on this process's standard streams;
+  /// with `terminal` they are one. Answers the shell's exit status; nil when no step of that build was kept. What was kept goes with the call.
+  func openShell(inFailedStepOf ref: String, terminal: Bool) async throws -> Int32?
+}
+
 /// How steps of a platform run here; shown before the first step of a build.
 package struct PlatformSupport: Sendable, Hashable {
   package enum Kind: Sendable, Hashable {

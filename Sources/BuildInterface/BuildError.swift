@@ -29,11 +29,13 @@ package struct BuildError: Error, Sendable, CustomStringConvertible {
   package var exitCode: Int32?
   /// The last lines that a failed process wrote.
   package var output: [String]
+  /// The file that holds all that the failed process wrote, on the machine where it ran.
+  package var logFile: String?
   package var cause: (any Error)?
 
   package init(
     _ code: Code, _ domain: Domain = .build, _ message: String, suggestion: String? = nil, vertex: VertexPlace? = nil, sources: [SourcePlace] = [],
-    exitCode: Int32? = nil, output: [String] = [], cause: (any Error)? = nil
+    exitCode: Int32? = nil, output: [String] = [], logFile: String? = nil, cause: (any Error)? = nil
   ) {
     self.code = code
     self.domain = domain
@@ -43,6 +45,7 @@ package struct BuildError: Error, Sendable, CustomStringConvertible {
     self.sources = sources
     self.exitCode = exitCode
     self.output = output
+    self.logFile = logFile
     self.cause = cause
   }
 

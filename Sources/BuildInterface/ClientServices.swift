@@ -18,6 +18,12 @@ package protocol FileService: Sendable {
 package enum LocalDirectory: Sendable {
   /// On this machine, read in place: the absolute path.
   case inPlace(path: String)
+
+  package var path: String {
+    switch self {
+    case .inPlace(let path): path
+    }
+  }
 }
 
 package protocol SecretService: Sendable {

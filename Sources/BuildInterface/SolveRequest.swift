@@ -17,6 +17,8 @@ package struct SolveRequest: Sendable {
   package var cacheExports: [CacheOption]
   /// `security.insecure`, `network.host`…
   package var entitlements: Set<String>
+  /// The first step that fails stays as it is until `FailedStepShell.openShell`, or until the engine ends. Of this engine alone.
+  package var keepsFailedStep = false
 
   package init(
     ref: String, definition: Pb_Definition? = nil, frontend: String = "", frontendAttributes: [String: String] = [:],

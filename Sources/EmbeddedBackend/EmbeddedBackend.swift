@@ -17,7 +17,7 @@ internal import OCIRegistry
 #endif
 
 /// The engine in this process, on one root, with the local disk as its client. Whoever opens it calls `shutdown`.
-package final class EmbeddedBackend: BuildBackend, LocalEngine {
+package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining, FailedStepShell {
   package struct Options: Sendable {
     /// The store; nil takes the default place (StoreLayout.defaultRoot).
     package var root: String?
@@ -90,5 +90,15 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine {
     return try await engine.run(request, client: client(ClientDescription()), terminal: terminal) { line in
       _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
     }
+  }
+
+  package func builds() async throws -> [BuildSummary] { try await engine.builds() }
+  package func explain(_ ref: String?) async throws -> BuildExplanation { try await engine.explain(ref) }
+
+  package func openShell(inFailedStepOf ref: String, terminal: Bool) async throws -> Int32? {
+    let streams = Engine.Terminal(
+      input: try HostOS.Descriptor.duplicate(of: 0), output: try HostOS.Descriptor.duplicate(of: 1), error: try HostOS.Descriptor.duplicate(of: 2),
+      signals: terminal ? try Signals.events([Signals.windowChange]) : nil)
+    return try await engine.openShell(inFailedStepOf: ref, terminal: terminal, streams)
   }
 }

@@ -46,7 +46,7 @@ package struct EngineSettings: Sendable, Hashable {
 }
 
 /// The engine in this process, with the local disk as its client.
-package protocol EmbeddedEngine: BuildBackend, LocalEngine {
+package protocol EmbeddedEngine: BuildBackend, LocalEngine, BuildExplaining, FailedStepShell {
   func client(_ description: ClientDescription) -> any ClientServices
   /// What of this machine makes builds less than they would be elsewhere; to be shown before the first.
   var notes: [String] { get }

@@ -19,6 +19,7 @@ enum ErrorText {
       if !excerpt.isEmpty { out += TerminalText.multiLine(excerpt) + "\n" }
     }
     out += "ERROR: \(TerminalText.multiLine(subject(error) + error.description + exit(error)))\n"
+    if let path = error.logFile { out += "The step's whole output: \(TerminalText.singleLine(path))\n" }
     if let suggestion = error.suggestion { out += TerminalText.multiLine(suggestion) + "\n" }
     return out
   }

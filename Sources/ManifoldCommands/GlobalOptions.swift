@@ -52,7 +52,7 @@ enum CommandLineForms {
   }
 
   private static let flags: Set<String> = [
-    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "interactive", "tty", "raw", "no-trunc", "digests",
+    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
   ]
 
   /// `--push=true` as `--push`; `--push=false` as nothing. What follows `run`'s image is its command's and is left alone, as all is behind `--`.

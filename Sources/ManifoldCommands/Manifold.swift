@@ -28,7 +28,7 @@ package struct Manifold: AsyncParsableCommand {
       3 a registry refused or could not be reached; 130 interrupted. `run` gives its command's own, and 125 when that did not start.
       """,
     version: "manifold \(version)",
-    subcommands: [BuildCommand.self, RunCommand.self, ImagesCommand.self, ImagetoolsCommand.self, VersionCommand.self])
+    subcommands: [BuildCommand.self, ExplainCommand.self, RunCommand.self, ImagesCommand.self, ImagetoolsCommand.self, VersionCommand.self])
   package init() {}
 
   /// Parses and runs; returns the program's exit status. Everything for people goes to standard error.

@@ -129,6 +129,7 @@ import Testing
           Case(lines: [from, "RUN --mount=type=ssh true"], code: 2, says: ["Dockerfile:2", "type=ssh is not supported yet"]),
           Case(lines: [from, "RUN --security=insecure true"], code: 2, says: ["Dockerfile:2", "--security=insecure is not supported yet"]),
           Case(lines: ["# syntax=example.com/other:1", from], code: 2, says: ["Dockerfile:1", "example.com/other:1"]),
+          Case(lines: [from, "RUN true"], arguments: ["--cgroup-parent", "some"], code: 2, says: ["Dockerfile:2", "--cgroup-parent some", "not supported yet"]),
           Case(lines: [from], arguments: ["--build-context", "a=b"], code: 2, says: ["--build-context"]),
           Case(lines: [from], arguments: ["--platform", "windows/amd64"], code: 2, says: ["windows/amd64 is not supported yet"]),
           Case(lines: [from], arguments: ["--cache-to", "type=inline"], code: 2, says: ["--cache-to"]),

@@ -36,6 +36,19 @@ import Testing
     }
   }
 
+  /// Emulation that follows from the Dockerfile alone is told too, before the first step.
+  @Test(.timeLimit(.minutes(2))) func emulationThatNobodyAskedFor() async throws {
+    try await withEnvironment { environment in
+      let context = try environment.context(
+        "pinned", ["Dockerfile": "FROM --platform=\(Host.other) \(try await environment.base()) AS a\nRUN echo 1 > /x\nFROM scratch\nCOPY --from=a /x /\n"])
+      let output = try await environment.build(context)
+      #expect(output.succeeded && output.errorText.contains("steps for \(Host.other) are emulated by"), "\(output.everything)")
+      // Asked for, it is shown once, by the command.
+      let asked = try await environment.build(context, ["--platform", Host.other])
+      #expect(asked.succeeded && !asked.errorText.contains("[internal] emulation"), "\(asked.everything)")
+    }
+  }
+
   /// In a namespace whose table of interpreters is empty, as on a host where nothing is registered.
   @Test(.timeLimit(.minutes(10)), .enabled(if: HostFacts.isRoot)) func emulationThatNobodyRegistered() async throws {
     try await withEnvironment(needs: ["unshare", "qemu-aarch64-static"]) { environment in

@@ -63,16 +63,18 @@ final class FakeEngine: EmbeddedEngine {
     var settings: [EngineSettings] = []
     var shutdowns = 0
     var runs: [RunRequest] = []
+    var shells: [String] = []
   }
   private let state = Mutex(State())
   private let onSolve: Solve
   private let onRun: @Sendable (RunRequest) async throws -> Int32
   private let stored: [LocalImage]
+  private let explanation: BuildExplanation?
 
   init(
-    images: [LocalImage] = [], solve: @escaping Solve = { _, _, _ in SolveResponse() }, run: @escaping @Sendable (RunRequest) async throws -> Int32 = { _ in 0 }
+    images: [LocalImage] = [], explanation: BuildExplanation? = nil, solve: @escaping Solve = { _, _, _ in SolveResponse() }, run: @escaping @Sendable (RunRequest) async throws -> Int32 = { _ in 0 }
   ) {
-    (stored, onSolve, onRun) = (images, solve, run)
+    (stored, self.explanation, onSolve, onRun) = (images, explanation, solve, run)
   }
 
   var settings: [EngineSettings] { state.withLock { $0.settings } }
@@ -90,6 +92,16 @@ final class FakeEngine: EmbeddedEngine {
     state.withLock { $0.runs.append(request) }
     return try await onRun(request)
   }
+  func builds() async throws -> [BuildSummary] { explanation.map { [$0.build] } ?? [] }
+  func explain(_ ref: String?) async throws -> BuildExplanation {
+    guard let explanation else { throw BuildError(.notFound, .usage, "this store has no build in its history") }
+    return explanation
+  }
+  func openShell(inFailedStepOf ref: String, terminal: Bool) async throws -> Int32? {
+    state.withLock { $0.shells.append(ref) }
+    return 0
+  }
+  var shells: [String] { state.withLock { $0.shells } }
   func client(_ description: ClientDescription) -> any ClientServices { Client(description: description) }
   func shutdown() async { state.withLock { $0.shutdowns += 1 } }
 

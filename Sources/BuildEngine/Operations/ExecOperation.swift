@@ -21,14 +21,23 @@ struct ExecOperation: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     var mounts = ExecMounts(op: op, trees: try inputs.map { try TreeResult.of($0) }, services: services, context: context)
+    var started: (spec: ProcessSpec, root: MountPlan)?
     do {
       try await mounts.prepare()
       let spec = try await process(mounts)
-      try await run(spec, root: try mounts.rootPlan(), context: context)
+      let root = try mounts.rootPlan()
+      started = (spec, root)
+      try await run(spec, root: root, context: context)
+      started = nil
       let results = try await mounts.results()
       await mounts.release()
       return results
     } catch {
+      if let started, !(error is CancellationError), let session = try? services.session(of: context), session.keepsFailedStep,
+        services.failedSteps.keep(FailedStep(spec: started.spec, root: started.root, mounts: mounts), of: session.id)
+      {
+        throw error
+      }
       await mounts.release()
       throw error
     }
@@ -91,14 +100,18 @@ struct ExecOperation: Op {
 
   private func run(_ spec: ProcessSpec, root: MountPlan, context: OpContext) async throws {
     let tail = OutputTail()
+    let log = services.stepLogs.log(of: context.vertex.digest, build: (try? services.session(of: context).id) ?? "")
     let locks = (context.keyLock as? StoreKeyLock)?.locks.map(\.descriptor) ?? []
+    defer { log.discard() }
     let exit = try await services.executor.run(spec, root: root, locks: locks) { output in
       switch output {
       case .standardOutput(let bytes):
         tail.add(bytes)
+        log.write(bytes)
         context.progress.log(bytes, stream: 1)
       case .standardError(let bytes):
         tail.add(bytes)
+        log.write(bytes)
         context.progress.log(bytes, stream: 2)
       }
     }
@@ -108,7 +121,7 @@ struct ExecOperation: Op {
     var message = "process \"\(op.meta.args.joined(separator: " "))\" did not complete successfully: exit code: \(exit.code)"
     if exit.outOfMemory { message += " (killed: out of memory)" }
     if let reason = exit.runtimeMessage { message += ": " + reason }
-    throw BuildError(.unknown, .build, message, exitCode: exit.code, output: tail.lines)
+    throw BuildError(.unknown, .build, message, exitCode: exit.code, output: tail.lines, logFile: log.keep())
   }
 }
 

@@ -37,7 +37,7 @@ package final class Engine: Sendable {
   private let emulation: any EmulationPlanning
 
   /// What the engine keeps in the store's database.
-  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, ContentKeys.migration, HTTPSource.migration] }
+  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, ContentKeys.migration, HTTPSource.migration, BuildHistory.migration] }
 
   /// The store must have been opened with `migrations`.
   package init(store: ContentStore, refs: RefStore, executor: any StepExecutor, emulation: any EmulationPlanning, options: Options) {
@@ -55,6 +55,7 @@ package final class Engine: Sendable {
   }
 
   package func shutdown() async {
+    await services.failedSteps.releaseAll()
     await solver.shutdown()
     await services.shutdown()
   }
@@ -68,21 +69,28 @@ package final class Engine: Sendable {
       throw BuildError(.unimplemented, .usage, "importing and exporting the build cache (--cache-from, --cache-to) is not supported yet")
     }
     let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
+    let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store))
     let session = SolveSession(
-      id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry))
+      id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry), recorder: recorder,
+      keepsFailedStep: request.keepsFailedStep)
+    let context = try? await client.files.directory(named: "context")
     let place = Digest.sha256(of: "internal:\(request.ref):snapshots")
     let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
     defer { refs.notices.leave(listener) }
     do {
-      let response = try await solver.withJob(id: request.ref, progress: progress) { job in
+      let response = try await solver.withJob(id: request.ref, progress: recorder) { job in
         job.setValue(SolveSession.key, session)
-        return try await self.run(request, job: job, session: session, exporters: exporters, progress: progress)
+        return try await self.run(request, job: job, session: session, exporters: exporters, progress: recorder)
       }
+      await recorder.finish(request, context: context?.path ?? "", outcome: .completed)
       await registry.shutdown()
       return response
     } catch {
+      let error = ErrorTranslation.buildError(error)
+      await recorder.finish(
+        request, context: context?.path ?? "", outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
       await registry.shutdown()
-      throw ErrorTranslation.buildError(error)
+      throw error
     }
   }
 
@@ -93,6 +101,7 @@ package final class Engine: Sendable {
       buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
     let gateway = EngineGateway(environment: environment, job: job, session: session, progress: progress)
     let result = try await frontendResult(request, gateway)
+    session.recorder.graph(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
     try await checkSteps(result, request: request, progress: progress)
     let source = try await exportSource(result, request: request)
     let exportEnvironment = ExportEnvironment(

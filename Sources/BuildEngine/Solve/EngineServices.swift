@@ -15,12 +15,15 @@ final class EngineServices: Sendable {
   let store: ContentStore
   let refs: RefStore
   let executor: any StepExecutor
+  let stepLogs: StepLogs
+  let failedSteps = FailedSteps()
   private let http = Mutex<HTTPClient?>(nil)
 
   init(store: ContentStore, refs: RefStore, executor: any StepExecutor) {
     self.store = store
     self.refs = refs
     self.executor = executor
+    stepLogs = StepLogs(directory: store.root + "/logs")
   }
 
   /// Made at first use: most builds need none.
@@ -61,16 +64,32 @@ final class EngineServices: Sendable {
   func cacheMap(_ key: OpCacheKey) -> CacheMap {
     CacheMap(
       digest: CacheDigest(key.digest),
-      dependencies: key.inputs.map { input in
+      dependencies: key.inputs.enumerated().map { i, input in
         var dependency = CacheMap.Dependency(selector: input.selector)
         if let selectors = input.content {
-          dependency.computeDigest = { result, _ in try await self.contentDigest(of: result, selectors) }
+          dependency.computeDigest = { result, context in
+            let digest = try await self.contentDigest(of: result, selectors)
+            if let digest { await self.remember(digest, of: result, selectors, input: i, context) }
+            return digest
+          }
         }
         dependency.preprocess = { result, _ in
           if case .snapshot(let ref) = try TreeResult.of(result).tree { try await ref.prepare() }
         }
         return dependency
       })
+  }
+
+  /// For the history: by which key an input was looked up, and which files are behind it. Only a client's own files are listed: what steps made is explained
+  /// by those steps.
+  private func remember(_ key: Digest, of result: any SolverResult, _ selectors: [ContentSelector], input: Int, _ context: OpContext) async {
+    let sessions = context.jobs.compactMap { $0.value(SolveSession.key) as? SolveSession }
+    for session in sessions { session.recorder.content(key, of: context.vertex.digest, input: input) }
+    guard !sessions.isEmpty, case .local(let source)? = try? TreeResult.of(result).tree else { return }
+    let history = BuildHistory(store: store)
+    // Without it the next build can only say that something changed.
+    guard (try? await history.hasListing(key)) == false, let listing = try? await Blocking.run({ try TreeListing(source.hash, selectors) }) else { return }
+    try? await history.save(listing, key)
   }
 
   private func contentDigest(of result: any SolverResult, _ selectors: [ContentSelector]) async throws -> Digest? {
@@ -102,12 +121,16 @@ final class SolveSession: Sendable {
   let registry: RegistryClient
   let images: ImageResolver
   let downloads = KeyedFlights()
+  let recorder: BuildRecorder
+  let keepsFailedStep: Bool
 
-  init(id: String, client: any ClientServices, registry: RegistryClient, images: ImageResolver) {
+  init(id: String, client: any ClientServices, registry: RegistryClient, images: ImageResolver, recorder: BuildRecorder, keepsFailedStep: Bool = false) {
     self.id = id
     self.client = client
     self.registry = registry
     self.images = images
+    self.recorder = recorder
+    self.keepsFailedStep = keepsFailedStep
   }
 }
 

@@ -133,6 +133,9 @@ struct BuildCommand: AsyncParsableCommand {
   @Option(name: .customLong("sbom"), parsing: .unconditional, help: ArgumentHelp("An SBOM attestation: only false, for now.", valueName: "false"))
   var sbom: String?
 
+  @Flag(name: .customLong("debug-on-error"), help: "When a step fails, open its shell in its filesystem, at its platform.")
+  var debugOnError = false
+
   @OptionGroup(visibility: .hidden) var toCome: BuildOptionsToCome
 
   mutating func run() async throws {

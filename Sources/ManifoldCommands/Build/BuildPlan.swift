@@ -18,6 +18,8 @@ struct BuildPlan: Sendable {
   var imageIDFile: String?
   /// The Dockerfile comes from standard input.
   var readsDockerfile: Bool
+  /// Standard input and error are terminals.
+  var hasTerminal = false
   var warnings: [String]
 }
 
@@ -47,13 +49,18 @@ extension BuildCommand {
     if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
     var directories = ["context": context.contextDirectory]
     directories["dockerfile"] = context.dockerfileDirectory
+    if debugOnError, context.dockerfileDirectory == nil {
+      throw BuildError.usage("--debug-on-error needs standard input for the shell, and the Dockerfile comes from there", suggestion: "Give the Dockerfile as a file.")
+    }
+    var request = SolveRequest(
+      ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, entitlements: try allowed())
+    request.keepsFailedStep = debugOnError
     return BuildPlan(
-      request: SolveRequest(
-        ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, entitlements: try allowed()),
+      request: request,
       client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), settings: global.settings(facts, jobs: jobs),
       platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
-      readsDockerfile: context.dockerfileDirectory == nil,
+      readsDockerfile: context.dockerfileDirectory == nil, hasTerminal: facts.standardInputIsTerminal && facts.standardErrorIsTerminal,
       warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes)
         + secrets.sorted { $0.key < $1.key }.compactMap { id, source in
           guard case .environment(let name) = source, facts.environment[name] == nil else { return nil }

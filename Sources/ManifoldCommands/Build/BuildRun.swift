@@ -1,3 +1,4 @@
+internal import ArgumentParser
 internal import BuildInterface
 internal import BuildProgress
 internal import HostOS
@@ -27,7 +28,13 @@ struct BuildRun: Sendable {
         client.directories["dockerfile"] = directory
       }
       defer { if let temporary { try? Files.removeTree(temporary) } }
-      try await finish(try await solve(engine, client))
+      let response: SolveResponse
+      do { response = try await solve(engine, client) } catch {
+        guard plan.request.keepsFailedStep, !Task.isCancelled, try await openShell(engine, error) else { throw error }
+        // It was shown before the shell.
+        throw ExitCode(ManifoldExit.of((error as? ShownError)?.error ?? error))
+      }
+      try await finish(response)
     }
   }
 
@@ -51,6 +58,17 @@ struct BuildRun: Sendable {
       guard let vertex = (error as? BuildError)?.vertex, !showsOutput else { throw error }
       throw ShownError(error: error, output: observer.lastOutput(of: vertex.digest))
     }
+  }
+
+  /// A shell in the step that failed, with the error shown before it. false when there is none to open one in.
+  private func openShell(_ engine: any EmbeddedEngine, _ error: any Error) async throws -> Bool {
+    let shown = error as? ShownError
+    guard let failure = (shown?.error ?? error) as? BuildError, let step = failure.vertex, failure.exitCode != nil else { return false }
+    Terminal.error(ErrorText.of(failure, output: shown?.output ?? []))
+    let platform = step.platform.map { " (\($0))" } ?? ""
+    Terminal.error("\nThis is a shell in \(TerminalText.singleLine(step.name))\(platform), as it failed. Exit it to end the build.\n")
+    _ = try await engine.openShell(inFailedStepOf: plan.request.ref, terminal: plan.hasTerminal)
+    return true
   }
 
   private func showWarnings(_ observer: BuildObserver, _ shows: Bool) {
