@@ -37,6 +37,7 @@ let parts: [Part] = [
   // Pure: no I/O
   Part("OCIModel", external: [crypto]),
   Part("PathPatterns"),
+  Part("GoTemplate"),
   Part("Binaries", own: ["OCIModel"]),
   Part("DockerfileSyntax"),
   Part("BuildProgress", own: ["OCIModel"]),
@@ -101,6 +102,7 @@ let suites = [
   Suite("ContentStore", external: [grdb]),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
+  Suite("GoTemplate", own: ["GoTemplate", "OCIModel"], golden: true),
   Suite("HostOS"),
   Suite("Integration", own: ["HostOS", "OCIModel"]),
   Suite("LayerArchive"),

@@ -1,0 +1,16 @@
+/// Why a template cannot be read, or not be executed.
+public struct TemplateError: Error, Sendable, Equatable, CustomStringConvertible {
+  public enum Code: Sendable { case syntax, execution }
+  public var code: Code
+  public var message: String
+  /// From 1, within the template.
+  public var line: Int
+  /// From 1, in characters.
+  public var column: Int
+  public var description: String { "template, line \(line), column \(column): \(message)" }
+}
+
+/// A place in the template's text, in characters from its beginning.
+struct Position: Sendable, Equatable {
+  var offset: Int
+}
