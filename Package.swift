@@ -73,7 +73,7 @@ let parts: [Part] = [
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry"], external: [arguments]),
+  Part("ManifoldCommands", own: ["OCIModel", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ]
 

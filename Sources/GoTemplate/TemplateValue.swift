@@ -84,44 +84,65 @@ extension TemplateValue {
 // MARK: - JSON
 
 extension TemplateValue {
-  /// As the peers' `json` function writes it: compact, maps sorted, nothing escaped for HTML.
-  public var json: String {
-    var out: [UInt8] = []
-    writeJSON(to: &out)
-    return String(decoding: out, as: UTF8.self)
+  /// As docker's `json` function writes it: compact, maps sorted, nothing escaped for HTML.
+  public var json: String { JSONText.of(self, indent: nil, escapesHTML: false) }
+
+  /// As buildx's does: indented by two spaces, and `<`, `>` and `&` escaped.
+  public var indentedJSON: String { JSONText.of(self, indent: "  ", escapesHTML: true) }
+}
+
+private struct JSONText {
+  let indent: String?
+  let escapesHTML: Bool
+  var out: [UInt8] = []
+
+  static func of(_ value: TemplateValue, indent: String?, escapesHTML: Bool) -> String {
+    var text = JSONText(indent: indent, escapesHTML: escapesHTML)
+    text.write(value, 0)
+    return String(decoding: text.out, as: UTF8.self)
   }
 
-  private func writeJSON(to out: inout [UInt8]) {
-    switch self {
+  private mutating func line(_ depth: Int) {
+    guard let indent else { return }
+    out.append(UInt8(ascii: "\n"))
+    for _ in 0..<depth { out += indent.utf8 }
+  }
+
+  private mutating func write(_ value: TemplateValue, _ depth: Int) {
+    switch value {
     case .none: out += "null".utf8
     case .bool(let value): out += (value ? "true" : "false").utf8
     case .int(let value): out += String(value).utf8
     case .float(let value): out += GoNumber.json(value).utf8
-    case .string(let text): TemplateValue.writeString(text, to: &out)
+    case .string(let text): writeString(text)
     case .list(let list):
       out.append(UInt8(ascii: "["))
       for (i, item) in list.enumerated() {
         if i > 0 { out.append(UInt8(ascii: ",")) }
-        item.writeJSON(to: &out)
+        line(depth + 1)
+        write(item, depth + 1)
       }
+      if !list.isEmpty { line(depth) }
       out.append(UInt8(ascii: "]"))
-    case .map(let map): TemplateValue.writeMembers(TemplateValue.sorted(map), to: &out)
-    case .object(let object): TemplateValue.writeMembers(object.fields.compactMap { field in field.json.map { ($0, field.value) } }, to: &out)
+    case .map(let map): writeMembers(TemplateValue.sorted(map), depth)
+    case .object(let object): writeMembers(object.fields.compactMap { field in field.json.map { ($0, field.value) } }, depth)
     }
   }
 
-  private static func writeMembers(_ members: [(key: String, value: TemplateValue)], to out: inout [UInt8]) {
+  private mutating func writeMembers(_ members: [(key: String, value: TemplateValue)], _ depth: Int) {
     out.append(UInt8(ascii: "{"))
     for (i, member) in members.enumerated() {
       if i > 0 { out.append(UInt8(ascii: ",")) }
-      writeString(member.key, to: &out)
-      out.append(UInt8(ascii: ":"))
-      member.value.writeJSON(to: &out)
+      line(depth + 1)
+      writeString(member.key)
+      out += (indent == nil ? ":" : ": ").utf8
+      write(member.value, depth + 1)
     }
+    if !members.isEmpty { line(depth) }
     out.append(UInt8(ascii: "}"))
   }
 
-  private static func writeString(_ text: String, to out: inout [UInt8]) {
+  private mutating func writeString(_ text: String) {
     out.append(UInt8(ascii: "\""))
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -132,6 +153,7 @@ extension TemplateValue {
       case "\t": out += "\\t".utf8
       case "\u{8}": out += "\\b".utf8
       case "\u{c}": out += "\\f".utf8
+      case "<" where escapesHTML, ">" where escapesHTML, "&" where escapesHTML: out += "\\u00\(String(scalar.value, radix: 16))".utf8
       case _ where scalar.value < 0x20 || scalar.value == 0x2028 || scalar.value == 0x2029:
         let hex = String(scalar.value, radix: 16)
         out += ("\\u" + String(repeating: "0", count: 4 - hex.count) + hex).utf8

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import BuildInterface
+internal import GoTemplate
 internal import HostOS
 internal import OCIModel
 internal import OCIRegistry
@@ -25,6 +26,8 @@ struct ImagetoolsInspectCommand: AsyncParsableCommand {
         manifold imagetools inspect debian:bookworm
         manifold imagetools inspect --raw localhost:5000/me/hello | sha256sum
         manifold imagetools inspect --format '{{json .Manifest}}' localhost:5000/me/hello
+        manifold imagetools inspect --format '{{range $p, $i := .Image}}{{$p}}: {{$i.Config.Cmd}}{{"\n"}}{{end}}' localhost:5000/me/hello
+        manifold imagetools inspect --format '{{json .Provenance}}' localhost:5000/me/hello
       """)
 
   @OptionGroup var global: GlobalOptions
@@ -33,32 +36,47 @@ struct ImagetoolsInspectCommand: AsyncParsableCommand {
   @Option(
     name: .customLong("format"), parsing: .unconditional,
     help: ArgumentHelp(
-      "{{.Manifest}} (as without), {{json .Manifest}}, {{.Manifest.Digest}}, {{.Manifest.MediaType}} or {{.Name}}; other templates not yet.",
+      "A Go template over .Name, .Manifest, .Image, .Provenance and .SBOM, with the function json. {{.Manifest}} alone is what is shown without.",
       valueName: "template"))
   var format: String?
+
+  /// buildx has no other function beside Go's own; docker's are a help, and do no harm.
+  private static let functions = TemplateFunction.docker.merging(["json": TemplateFunction(1...1) { .string($0[0].indentedJSON) }]) { $1 }
 
   func validate() throws {
     if raw, let format, !format.isEmpty { throw ValidationError("--format and --raw exclude one another") }
     if name.hasPrefix("oci-layout://") { throw ValidationError("\(name): an OCI layout is not yet supported here") }
     _ = try Reference(parsing: name)
-    if let format, !format.isEmpty, ImageInspection.Template(format) == nil { throw ValidationError("--format '\(format)' is not yet supported") }
+    if let format, !format.isEmpty {
+      do throws(TemplateError) { _ = try GoTemplate(format, functions: Self.functions) } catch { throw ValidationError("--format: \(error)") }
+    }
   }
 
   mutating func run() async throws {
     let reference = try Reference(parsing: name).withDefaultTag
     let configuration = RegistryConfiguration(insecureHosts: Set(global.insecureRegistries))
-    let (name, raw, template) = (name, raw, format.flatMap { ImageInspection.Template($0) } ?? .manifest)
+    let (name, raw, format) = (name, raw, format ?? "")
     let output = try await Interruption.guarding { _ in
       let client = RegistryClient(configuration, credentials: DockerConfigCredentials())
       do {
-        let fetched = try await client.manifest(reference)
+        let output = try await Self.output(name, reference, raw: raw, format: format, client)
         await client.shutdown()
-        return raw ? fetched.bytes : Array(try ImageInspection(name: name, reference: reference, manifest: fetched).text(template).utf8)
+        return output
       } catch {
         await client.shutdown()
         throw error
       }
     }
     Terminal.output(output)
+  }
+
+  private static func output(_ name: String, _ reference: Reference, raw: Bool, format: String, _ client: RegistryClient) async throws -> [UInt8] {
+    let fetched = try await client.manifest(reference)
+    if raw { return fetched.bytes }
+    let inspection = try ImageInspection(name: name, reference: reference, manifest: fetched)
+    if format.isEmpty || ImageInspection.isWholeManifest(format) { return Array(inspection.summary.utf8) }
+    let template = try GoTemplate(format, functions: functions)
+    let images = try await InspectedImages.load(inspection, client)
+    do throws(TemplateError) { return Array(try template.execute(images.templateValue(inspection)).utf8) } catch { throw BuildError.usage("--format: \(error)") }
   }
 }
