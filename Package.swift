@@ -53,6 +53,7 @@ let parts: [Part] = [
   Part("LayerArchive", own: ["OCIModel", "HostOS", "CHostOS", "CLibdeflate", "CZstd", "CIsal"]),
   Part("ContentStore", own: ["OCIModel", "HostOS"], external: [grdb]),
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
+  Part("DockerEngine", own: ["OCIModel", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
   Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
@@ -73,7 +74,7 @@ let parts: [Part] = [
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry"], external: [arguments, nioCore]),
+  Part("ManifoldCommands", own: ["OCIModel", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ]
 
@@ -100,6 +101,7 @@ let suites = [
   Suite("BuildSnapshots", external: [grdb]),
   Suite("BuildSolver", golden: true),
   Suite("ContentStore", external: [grdb]),
+  Suite("DockerEngine", external: [nioCore, nioPosix, nioHTTP1]),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
   Suite("GoTemplate", own: ["GoTemplate", "OCIModel"], golden: true),

@@ -165,7 +165,8 @@ struct BlobWork: Sendable {
         let lower = below.isEmpty ? nil : try refs.open(below)
         return try refs.store.writeLayer { sink in
           let writer = try LayerWriter(form, into: sink)
-          let differ = LayerDiffer(latest: form.latest)
+          // As with BuildKit, whose layers hold no `user.*` attributes: they come with files of a context, and differ from machine to machine.
+          let differ = LayerDiffer(attributes: .capabilities, latest: form.latest)
           if let layer = row.layerSnapshot(refs.form) {
             let upper = try Directory.open(refs.tree(layer))
             try differ.overlayDiff(upper: upper, lower: lower.map { .view($0) } ?? .nothing, into: writer.tar, isCancelled: isCancelled)

@@ -106,7 +106,7 @@ import Testing
   @Test(arguments: [
     ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."], ["--cache-from", "x", "."],
     ["--cache-to=type=inline", "."],
-    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--annotation", "a=b", "."], ["--provenance=true", "."],
+    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--provenance=true", "."],
     ["--provenance", "mode=max", "."], ["--sbom=true", "."],
     ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["-m", "1g", "."], ["--allow", "security.insecure", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],

@@ -35,10 +35,25 @@ import Testing
       [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "true"], id: "0")]
     ),
     (["-o", "type=registry,name=a"], [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false"], id: "0")]),
-    (["--load"], [ExportRequest(type: "image", id: "0")]),
-    (["--load", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a"], id: "0")]),
-    (["--load", "--push", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false", "store": "true"], id: "0")]),
-    (["-o", "type=docker", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a"], id: "0")]),
+    (["--load"], [ExportRequest(type: "image", id: "0"), ExportRequest(type: "docker", id: "1")]),
+    (["--load", "-t", "a"], [ExportRequest(type: "image", attributes: ["name": "a"], id: "0"), ExportRequest(type: "docker", attributes: ["name": "a"], id: "1")]),
+    (
+      ["--load", "--push", "-t", "a"],
+      [
+        ExportRequest(type: "image", attributes: ["name": "a", "push": "true", "unpack": "false", "store": "true"], id: "0"),
+        ExportRequest(type: "docker", attributes: ["name": "a"], id: "1"),
+      ]
+    ),
+    (["-o", "type=docker,context=far", "-t", "a"], [ExportRequest(type: "docker", attributes: ["name": "a"], id: "0")]),
+    (
+      ["-t", "a", "--annotation", "k=v=w", "--annotation", "index,manifest[linux/arm64]:x:y=", "-o", "out", "--push"],
+      [
+        ExportRequest(type: "local", id: "0"),
+        ExportRequest(
+          type: "image", attributes: ["name": "a", "push": "true", "unpack": "false", "annotation.k": "v=w", "annotation-index.x:y": "", "annotation-manifest[linux/arm64].x:y": ""], id: "1"),
+      ]
+    ),
+    (["-o", "type=registry,name=reg:5/a,registry.insecure=true"], [ExportRequest(type: "image", attributes: ["name": "reg:5/a", "push": "true", "unpack": "false"], id: "0")]),
     (["-o", "out", "-t", "a"], [ExportRequest(type: "local", id: "0")]),
     (
       ["-o", "type=oci,dest=x.tar", "-o", "out", "-t", "a", "--push"],
@@ -72,6 +87,20 @@ import Testing
         "directory \(scratch.path)/out", "file \(scratch.path)/a/x.tar", "directory \(scratch.path)/layout", "descriptor 1", "file /d.tar",
       ])
     #expect(failure { _ = try plan(["-o", "-", "."], in: scratch, terminal: true) }?.message.contains("terminal") == true)
+  }
+
+  @Test func loads() throws {
+    #expect(try plan(["-o", "type=docker,context=far", "."], in: scratch).loads == [DockerLoad(id: "0", context: "far", isRequired: true)])
+    #expect(try plan(["--load", "-t", "a", "."], in: scratch).loads == [DockerLoad(id: "1", context: nil, isRequired: false)])
+    #expect(try plan(["--load", "-o", "type=docker", "."], in: scratch).loads == [DockerLoad(id: "0", context: nil, isRequired: true)])
+    #expect(try plan(["-o", "type=docker,dest=x.tar", "."], in: scratch).loads.isEmpty)
+    #expect(try plan(["-o", "type=registry,name=reg:5/a,registry.insecure=true", "."], in: scratch).settings.insecureRegistries == ["reg:5"])
+  }
+
+  @Test func annotationsThatAreNone() {
+    for (text, says) in [("x", "expected key=value"), ("=v", "the key is empty"), ("index:=v", "the key is empty"), ("idx:a=v", "no annotation type"), ("manifest[x/y/z/w]:a=v", "x/y/z/w"), ("manifest[linux/amd64:a=v", "brackets")] {
+      #expect(failure { _ = try plan(["--annotation", text, "."], in: scratch) }?.message.contains(says) == true, "\(text)")
+    }
   }
 
   @Test func misspeltTypeIsGuessed() {

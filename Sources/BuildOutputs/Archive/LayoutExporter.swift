@@ -12,16 +12,24 @@ struct LayoutExporter: Exporter {
   private let id: String
   private let options: ImageOptions
   private let isArchive: Bool
+  /// The one of the build's platforms that the archive holds; nil: all.
+  private let only: Platform?
 
   init(_ variant: Variant, id: String, _ attributes: inout ExportAttributes) throws {
     self.variant = variant
     self.id = id
     options = try ImageOptions(&attributes)
     isArchive = try attributes.flag("tar") ?? true
+    only = try attributes.text("only-platform").map { text in
+      do { return try Platform(parsing: text) } catch { throw attributes.invalid("only-platform", "is \(text): \(error)") }
+    }
+    // What the answers name is whole anyway.
+    _ = try attributes.flag("prefer-image-digest")
     try attributes.finish()
   }
 
-  func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
+  func export(_ whole: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
+    let source = try part(of: whole)
     if variant == .docker, source.isMultiPlatform {
       throw BuildError(
         .unimplemented, .usage, "type=docker holds an image of one platform, and this build has \(source.targets.map(\.id).joined(separator: ", "))",
@@ -41,9 +49,20 @@ struct LayoutExporter: Exporter {
           try await image.store(in: environment.store, source)
           try await writeDirectory(root, names, to: target, environment, vertex)
         }
-        return image.response(root: root, names: names.map(\.description).joined(separator: ","))
+        // A part says nothing for the whole.
+        return only == nil ? image.response(root: root, names: names.map(\.description).joined(separator: ",")) : [:]
       }
     }
+  }
+
+  private func part(of source: ExportSource) throws -> ExportSource {
+    guard let only else { return source }
+    guard let target = source.targets.first(where: { $0.platform.normalized == only.normalized }) else {
+      throw BuildError(.invalidArgument, .usage, "nothing is built for \(only), which an output of type \(variant.rawValue) is to hold: there is \(source.targets.map(\.id).joined(separator: ", "))")
+    }
+    var part = source
+    (part.targets, part.isMultiPlatform) = ([target], false)
+    return part
   }
 
   private static let created = "org.opencontainers.image.created"

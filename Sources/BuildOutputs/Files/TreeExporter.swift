@@ -110,7 +110,7 @@ struct TreeExporter: Exporter {
   /// The trees are opened first, one within the other, so that the archive is written in one go.
   private func archive(_ source: ExportSource, to target: ExportTarget, _ vertex: ProgressTask, _ flag: CancelFlag) async throws {
     let splits = splitsPlatforms ?? source.isMultiPlatform
-    if !splits, source.targets.count > 1 { throw BuildError(.unimplemented, .usage, "type=tar with platform-split=false needs a build of one platform") }
+    if !splits { try await refuseClashes(source, flag) }
     let archiver = DirectoryArchiver(modified: time(source))
     let targets = splits ? source.targets.sorted { Self.folder($0) < Self.folder($1) } : source.targets
     var trees: [(folder: ByteString, tree: Directory?)] = []

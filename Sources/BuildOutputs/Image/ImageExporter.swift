@@ -9,20 +9,27 @@ struct ImageExporter: Exporter {
   private let pushes: Bool
   private let pushesByDigest: Bool
   private let stores: Bool
+  /// The image is kept under this name and its digest, too.
+  private let dangling: Reference?
+  private let danglingOnlyWithoutName: Bool
 
   init(_ attributes: inout ExportAttributes) throws {
     options = try ImageOptions(&attributes)
     pushes = try attributes.flag("push") ?? (attributes.type == "registry")
     pushesByDigest = try attributes.flag("push-by-digest") ?? false
-    // What is only pushed need not be here: the layers of a base image stay where they are.
-    stores = try attributes.flag("store") ?? !pushes
     // The store finds `name@digest` for whatever it has under a name.
     _ = try attributes.flag("name-canonical")
     // There is one form of image here, which steps and `run` unpack when they need it.
     _ = try attributes.flag("unpack")
     try attributes.refuse("registry.insecure", "name the registry with --insecure-registry")
-    try attributes.refuse("dangling-name-prefix", unless: [""])
-    _ = attributes.text("danging-name-empty-only")
+    dangling = try attributes.text("dangling-name-prefix").flatMap { text in
+      if text.isEmpty { return nil }
+      do { return try Reference(parsing: text).repository } catch { throw attributes.invalid("dangling-name-prefix", "cannot be used: \(error)") }
+    }
+    // What is only pushed need not be here: the layers of a base image stay where they are.
+    stores = try attributes.flag("store") ?? (!pushes || dangling != nil)
+    // Spelt so by the peers.
+    danglingOnlyWithoutName = try attributes.flag("danging-name-empty-only") ?? false
     try attributes.finish()
     if pushes {
       guard !options.names.isEmpty else { throw attributes.invalid("push", "needs a name: give the image a tag") }
@@ -43,7 +50,7 @@ struct ImageExporter: Exporter {
         if pushes {
           try await ImagePush(image: image, environment: environment, vertex: vertex, byDigest: pushesByDigest).push(to: options.names)
         }
-        return image.response(root: image.root.descriptor, names: options.nameText)
+        return image.response(root: image.root.descriptor, names: ([options.nameText] + danglingNames(image).map(\.shown)).filter { !$0.isEmpty }.joined(separator: ","))
       }
     }
   }
@@ -54,11 +61,25 @@ struct ImageExporter: Exporter {
       // Some of it may be here from an image that nobody names any more.
       try await lease.pin(image.documents.map(\.descriptor.digest) + image.layers.map(\.layer.descriptor.digest))
       try await image.store(in: environment.store, source)
-      guard !options.names.isEmpty else { return }
+      let names = try options.names.map(\.withDefaultTag) + danglingNames(image).map { try $0.kept() }
+      guard !names.isEmpty else { return }
       var descriptor = image.root.descriptor
       descriptor.annotations = [:]
-      try await environment.images.tag(options.names.map(\.withDefaultTag), descriptor)
+      try await environment.images.tag(names, descriptor)
     }
-    for name in options.names { vertex.done("naming to \(name.withDefaultTag)") }
+    for name in options.names.map(\.withDefaultTag.description) + danglingNames(image).map(\.shown) { vertex.done("naming to \(name)") }
+  }
+
+  private struct DanglingName {
+    let repository: Reference
+    let digest: Digest
+    var shown: String { "\(repository)@\(digest)" }
+    /// The store's names have tags; `name@digest` finds any of them.
+    func kept() throws -> Reference { try repository.with(tag: "\(digest.algorithm.rawValue)-\(digest.hex)") }
+  }
+
+  private func danglingNames(_ image: WrittenImage) -> [DanglingName] {
+    guard let dangling, options.names.isEmpty || !danglingOnlyWithoutName else { return [] }
+    return [DanglingName(repository: dangling, digest: image.root.descriptor.digest)]
   }
 }

@@ -14,6 +14,7 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build --platform linux/amd64,linux/arm64 -t reg/me/app --push .
         manifold build --target tests -o out .
         manifold build -t app -o type=oci,dest=app.tar .
+        manifold build -t app -o type=docker .                 # into the Docker engine (DOCKER_HOST, docker context)
         manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
 
@@ -47,7 +48,7 @@ struct BuildCommand: AsyncParsableCommand {
   @Flag(name: .customLong("push"), help: "Push the image to its registry, all platforms as one index (as -o type=registry).")
   var push = false
 
-  @Flag(name: .customLong("load"), help: "Keep the image in the local store, also beside other outputs.")
+  @Flag(name: .customLong("load"), help: "Keep the image in the local store, also beside other outputs, and load it into the Docker engine when one answers.")
   var load = false
 
   @Option(
@@ -56,6 +57,13 @@ struct BuildCommand: AsyncParsableCommand {
       "Where the result goes: a directory, - for a tar on standard output, or type=image|registry|oci|docker|local|tar[,dest=…][,key=value…]. May be repeated.",
       valueName: "output"))
   var outputs: [String] = []
+
+  @Option(
+    name: .customLong("annotation"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "An annotation of the image, or of what the type before it says: index, manifest[linux/arm64], index-descriptor, manifest-descriptor. May be repeated.",
+      valueName: "[type:]key=value"))
+  var annotations: [String] = []
 
   @Option(name: .customLong("target"), parsing: .unconditional, help: ArgumentHelp("The stage to build. Default: the last.", valueName: "stage"))
   var target: String?

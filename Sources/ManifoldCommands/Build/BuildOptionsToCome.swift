@@ -3,7 +3,6 @@ internal import BuildInterface
 
 /// Options of the peers' build that are not served yet. They are parsed, so that each is refused by its name.
 struct BuildOptionsToCome: ParsableArguments {
-  @Option(name: .customLong("annotation"), parsing: .unconditionalSingleValue, help: .hidden) var annotations: [String] = []
   @Option(name: .customLong("attest"), parsing: .unconditionalSingleValue, help: .hidden) var attestations: [String] = []
   @Option(name: .customLong("build-context"), parsing: .unconditionalSingleValue, help: .hidden) var buildContexts: [String] = []
   @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
@@ -41,7 +40,7 @@ struct BuildOptionsToCome: ParsableArguments {
 
   func refuse() throws {
     let lists: [(String, [String])] = [
-      ("--annotation", annotations), ("--build-context", buildContexts), ("--cache-from", cacheFrom), ("--cache-to", cacheTo), ("--policy", policy),
+      ("--build-context", buildContexts), ("--cache-from", cacheFrom), ("--cache-to", cacheTo), ("--policy", policy),
       ("--resource", resource), ("--ssh", ssh),
     ]
     if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }

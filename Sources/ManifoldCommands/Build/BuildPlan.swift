@@ -8,6 +8,8 @@ struct BuildPlan: Sendable {
   var request: SolveRequest
   /// Without the Dockerfile's directory while `readsDockerfile`.
   var client: ClientDescription
+  /// Exports of the request that go into a Docker engine.
+  var loads: [DockerLoad]
   var settings: EngineSettings
   /// As asked for; empty for the host's.
   var platforms: [Platform]
@@ -34,7 +36,10 @@ extension BuildCommand {
       platforms.isEmpty ? [facts.environment["DOCKER_DEFAULT_PLATFORM"] ?? ""].filter { !$0.isEmpty } : platforms, host: facts.host)
     let tags = try BuildCommand.checkedTags(tags)
     let specs = try outputs.filter { !$0.isEmpty }.map { try OutputSpec(parsing: $0) }
-    let output = try OutputPlan(specs, push: push, load: load, tags: tags, platformCount: platforms.count, facts: facts)
+    let output = try OutputPlan(
+      specs, push: push, load: load, tags: tags, annotations: try AnnotationSpec.attributes(annotations), platformCount: platforms.count, facts: facts)
+    var settings = global.settings(facts, jobs: jobs)
+    settings.insecureRegistries.formUnion(output.insecureRegistries)
     if imageIDFile != nil, output.hasPlainFiles { throw BuildError.usage("--iidfile needs an image, and an output of type local or tar is none") }
     if let jobs, jobs < 1 { throw BuildError.usage("--jobs \(jobs): expected 1 or more") }
 
@@ -57,7 +62,7 @@ extension BuildCommand {
     request.keepsFailedStep = debugOnError
     return BuildPlan(
       request: request,
-      client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), settings: global.settings(facts, jobs: jobs),
+      client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), loads: output.loads, settings: settings,
       platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
       readsDockerfile: context.dockerfileDirectory == nil, hasTerminal: facts.standardInputIsTerminal && facts.standardErrorIsTerminal,

@@ -48,7 +48,9 @@ struct BuildRun: Sendable {
         let support = await engine.platformSupport(for: plan.platforms)
         if !support.isEmpty { display.message(PlatformReport.text(support)) }
       }
-      let response = try await engine.solve(plan.request, client: engine.client(client), progress: observer)
+      let response = try await DockerLoads.during(plan, client, facts, progress: observer, say: { if showsOutput { display.message($0) } }) { request, client in
+        try await engine.solve(request, client: engine.client(client), progress: observer)
+      }
       await display.finish()
       showWarnings(observer, showsOutput)
       return response
@@ -82,7 +84,11 @@ struct BuildRun: Sendable {
     let id = response.exporterResponse["containerimage.config.digest"] ?? response.exporterResponse["containerimage.digest"] ?? ""
     if plan.printsImageID, !id.isEmpty { Terminal.output(id + "\n") }
     if let path = plan.imageIDFile { try await write(Array(id.utf8), to: path) }
-    if let path = plan.metadataFile { try await write(MetadataFile.bytes(response.exporterResponse), to: path) }
+    guard let path = plan.metadataFile else { return }
+    var answers = response.exporterResponse
+    // As buildx names a build: builder, node, build.
+    answers["buildx.build.ref"] = "embedded/embedded/\(plan.request.ref)"
+    try await write(MetadataFile.bytes(answers), to: path)
   }
 
   private func removeIfPresent(_ path: String) async throws {

@@ -1,5 +1,6 @@
 internal import BuildInterface
 internal import HostOS
+internal import OCIModel
 
 /// One `-o`, in buildx's syntax: `DIR`, `-`, or comma-separated `key=value` with `type` and perhaps `dest`.
 struct OutputSpec: Sendable, Hashable {
@@ -59,19 +60,35 @@ struct OutputSpec: Sendable, Hashable {
 struct OutputPlan: Sendable {
   private(set) var exports: [ExportRequest] = []
   private(set) var targets: [String: ExportTarget] = [:]
+  /// Those of `exports` that go into a Docker engine.
+  private(set) var loads: [DockerLoad] = []
+  /// Hosts of outputs with `registry.insecure`.
+  private(set) var insecureRegistries: Set<String> = []
   /// Whether an output writes files and names no image.
   private(set) var hasPlainFiles = false
   private var usesStandardOutput = false
 
   /// `outputs` in the order given; `push` and `load` add to them what buildx does. `load` puts the image into the local store, which is this
-  /// program's own engine's: it needs no archive to get there.
-  init(_ outputs: [OutputSpec], push: Bool, load: Bool, tags: [String], platformCount: Int, facts: CommandFacts) throws {
+  /// program's own engine's and needs no archive, and into a Docker engine when there is one.
+  /// `annotations` are attributes of all that make images.
+  init(
+    _ outputs: [OutputSpec], push: Bool, load: Bool, tags: [String], annotations: [String: String] = [:], platformCount: Int, facts: CommandFacts
+  ) throws {
     for output in outputs where output.type != "cacheonly" { try add(output, platformCount: platformCount, facts) }
     if push { addPush() }
     if load { addLoad() }
     if exports.isEmpty, outputs.isEmpty, !tags.isEmpty { append("image", [:]) }
     try name(tags)
+    for i in exports.indices where Self.imageTypes.contains(exports[i].type) {
+      exports[i].attributes.merge(annotations) { _, given in given }
+      if let text = exports[i].attributes["registry.insecure"], text.isEmpty || TruthWord.parse(text) == true {
+        exports[i].attributes["registry.insecure"] = nil
+        insecureRegistries.formUnion((exports[i].attributes["name"] ?? "").split(separator: ",").compactMap { (try? Reference(parsing: String($0)))?.domain })
+      }
+    }
   }
+
+  private static let imageTypes: Set = ["image", "oci", "docker"]
 
   private mutating func append(_ type: String, _ attributes: [String: String], _ target: ExportTarget? = nil) {
     let id = String(exports.count)
@@ -95,10 +112,9 @@ struct OutputPlan: Sendable {
     case "oci", "docker":
       let isArchive = TruthWord.parse(attributes["tar"] ?? "") ?? true
       if output.type == "docker", output.destination.isEmpty, isArchive {
-        // The peers load it into Docker's store; here the store is our own.
         attributes["tar"] = nil
-        append("image", attributes)
-        return
+        let context = attributes.removeValue(forKey: "context")
+        return addDocker(attributes, context: context, isRequired: true)
       }
       if output.type == "docker", platformCount > 1 {
         throw BuildError.usage(
@@ -108,6 +124,11 @@ struct OutputPlan: Sendable {
       append(output.type, attributes, isArchive ? try file(output, facts) : try directory(output, facts))
     default: append(output.type, attributes)
     }
+  }
+
+  private mutating func addDocker(_ attributes: [String: String], context: String?, isRequired: Bool) {
+    append("docker", attributes)
+    loads.append(DockerLoad(id: exports[exports.count - 1].id, context: context.flatMap { $0.isEmpty ? nil : $0 }, isRequired: isRequired))
   }
 
   private func directory(_ output: OutputSpec, _ facts: CommandFacts) throws -> ExportTarget {
@@ -148,11 +169,12 @@ struct OutputPlan: Sendable {
 
   private mutating func addLoad() {
     if let i = exports.firstIndex(where: { $0.type == "image" }) { exports[i].attributes["store"] = "true" } else { append("image", [:]) }
+    if loads.isEmpty { addDocker([:], context: nil, isRequired: false) }
   }
 
   /// Tags are the names of every image that is written; they win over an output's own `name`.
   private mutating func name(_ tags: [String]) throws {
-    for i in exports.indices where ["image", "oci", "docker"].contains(exports[i].type) {
+    for i in exports.indices where Self.imageTypes.contains(exports[i].type) {
       if !tags.isEmpty { exports[i].attributes["name"] = tags.joined(separator: ",") }
       let isPush = TruthWord.parse(exports[i].attributes["push"] ?? "") ?? false
       if isPush, (exports[i].attributes["name"] ?? "").isEmpty {
