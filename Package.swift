@@ -72,7 +72,7 @@ let parts: [Part] = [
     ]),
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
-  Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
+  Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "BuildSolver", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),

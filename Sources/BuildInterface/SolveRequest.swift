@@ -59,6 +59,9 @@ package struct CacheOption: Sendable, Hashable {
     self.type = type
     self.attributes = attributes
   }
+
+  /// The name of a local cache's directory among the client's (`FileService`); `attribute` is its `src` or `dest` as it was written.
+  package static func directoryName(_ attribute: String) -> String { "cache:" + attribute }
 }
 
 /// How a build ended well: what `--metadata-file` holds, by the peers' names (`containerimage.digest`, `image.name`…).

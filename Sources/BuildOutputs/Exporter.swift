@@ -1,6 +1,7 @@
 package import BuildInterface
 package import BuildProgress
 package import BuildSnapshots
+package import BuildSolver
 package import ContentStore
 package import OCIModel
 package import OCIRegistry
@@ -31,6 +32,8 @@ package struct ExportSource: Sendable {
   package var isMultiPlatform: Bool
   /// Seconds since 1970 that all times are set to (`SOURCE_DATE_EPOCH`); nil takes the clock.
   package var sourceDateEpoch: Int64?
+  /// The cache that goes into the image config of the target of an id, with layers in a form; nil when the images carry none.
+  package var inlineCache: (@Sendable (_ target: String, _ form: RemoteForm) async throws -> [UInt8]?)?
   package init(targets: [Target], isMultiPlatform: Bool, sourceDateEpoch: Int64? = nil) {
     self.targets = targets
     self.isMultiPlatform = isMultiPlatform

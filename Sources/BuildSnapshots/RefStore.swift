@@ -105,8 +105,17 @@ package final class RefStore: Sendable {
     try await layers(on: parent, [(descriptor, diffID)], provider: provider)
   }
 
-  /// Several layers, the bottommost first, in one transaction; answers the topmost. There is at least one.
-  package func layers(on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], provider: any LayerProvider) async throws -> ImmutableRef {
+  /// What is known of a layer beside its content.
+  package struct LayerFacts: Sendable {
+    package var description: String
+    package var created: Timestamp?
+    package init(description: String, created: Timestamp? = nil) { (self.description, self.created) = (description, created) }
+  }
+
+  /// Several layers, the bottommost first, in one transaction; answers the topmost. There is at least one. `facts`: for each layer, or none.
+  package func layers(
+    on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], provider: any LayerProvider, facts: [LayerFacts] = []
+  ) async throws -> ImmutableRef {
     guard !layers.isEmpty else { throw SnapshotError(.notFound, "a chain of no layers is no ref") }
     var providers = parent?.providers ?? [:]
     for layer in layers { providers[layer.descriptor.digest] = provider }
@@ -118,10 +127,11 @@ package final class RefStore: Sendable {
         chain = (row[0] as String?).flatMap { Digest($0) }
         blobs = row[1] ?? "ref:\(parentID)"
       }
-      for (descriptor, diffID) in layers {
+      for (i, (descriptor, diffID)) in layers.enumerated() {
         chain = below == nil ? diffID : chain.map { ChainID.of($0, diffID) }
         let key = ChainID.blobs(blobs, descriptor.digest, diffID)
-        below = try self.layerRow(db, below, descriptor, diffID, chain: chain, blobChain: key)
+        let facts = i < facts.count ? facts[i] : LayerFacts(description: "pulled layer \(descriptor.digest)")
+        below = try self.layerRow(db, below, descriptor, diffID, chain: chain, blobChain: key, facts)
         blobs = key.description
       }
       let id = below ?? ""
@@ -132,12 +142,13 @@ package final class RefStore: Sendable {
   }
 
   private func layerRow(
-    _ db: Database, _ parent: String?, _ descriptor: OCIModel.Descriptor, _ diffID: Digest, chain: Digest?, blobChain: Digest
+    _ db: Database, _ parent: String?, _ descriptor: OCIModel.Descriptor, _ diffID: Digest, chain: Digest?, blobChain: Digest, _ facts: LayerFacts
   ) throws -> String {
     let known = try db.cachedStatement(sql: "SELECT id FROM ref WHERE blob_chain = ?")
     if let id = try String.fetchOne(known, arguments: [blobChain.description]) { return id }
     let id = Self.freshID()
-    try insert(db, id, parent, diffID: diffID, chain: chain, blobChain: blobChain, description: "pulled layer \(descriptor.digest)", recordType: .regular)
+    try insert(db, id, parent, diffID: diffID, chain: chain, blobChain: blobChain, description: facts.description, recordType: .regular)
+    if let created = facts.created { try db.execute(sql: "UPDATE ref SET created = ? WHERE id = ?", arguments: [created.nanosecondsSinceEpoch, id]) }
     try BlobRow.add(db, ref: id, compression: .init(mediaType: descriptor.mediaType) ?? .none, descriptor: descriptor)
     try adopt(db, id)
     return id

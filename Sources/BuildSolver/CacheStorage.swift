@@ -41,7 +41,7 @@ package protocol CacheKeyStorage: Sendable {
   /// The keys that have the result.
   func keys(withResult id: String) async throws -> [String]
   /// The links that lead to a key.
-  func backlinks(of key: String) async throws -> [(from: String, link: CacheLink)]
+  func backlinks(of key: String) async throws -> [CacheBacklink]
 }
 
 /// Turns results into ids that outlive the build, and back.
@@ -54,10 +54,13 @@ package protocol CacheResultStorage: Sendable {
   /// The results of a record's whole chain by key id, the record's own included: for a remote cache, which then becomes
   /// local in one go. Nil: `load` is all there is.
   func loadWithParents(_ result: CacheResult, context: CacheContext) async throws -> [String: any SolverResult]?
+  /// The result as blobs, as far as there are blobs already: nothing is made. nil: that would be work.
+  func remote(_ result: CacheResult, form: RemoteForm, context: CacheContext) async throws -> CacheRemote?
 }
 
 extension CacheResultStorage {
   package func loadWithParents(_ result: CacheResult, context: CacheContext) async throws -> [String: any SolverResult]? { nil }
+  package func remote(_ result: CacheResult, form: RemoteForm, context: CacheContext) async throws -> CacheRemote? { nil }
 }
 
 /// Something a cache could give back.

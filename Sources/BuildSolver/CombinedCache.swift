@@ -31,7 +31,9 @@ package final class CombinedCache: CacheManager {
 
   package func query(_ inputs: [CacheKeyWithSelector], input: Int, digest: CacheDigest, output: Int) async throws -> [CacheKey] {
     var found: [String: CacheKey] = [:]
-    for keys in try await each(all, { try await $0.query(inputs, input: input, digest: digest, output: output) }) {
+    // What only this build can ask for, no other cache has: reading the context waits for none to arrive.
+    let asked = inputs.isEmpty && digest.isRandom ? [main] : all
+    for keys in try await each(asked, { try await $0.query(inputs, input: input, digest: digest, output: output) }) {
       // One key in several caches: all of them may have results for it.
       for key in keys { found[key.id] = found[key.id]?.alsoKnown(key.ids) ?? key }
     }

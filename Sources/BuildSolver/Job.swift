@@ -8,7 +8,7 @@ package final class Job: Sendable {
   /// What the steps of this job decided together.
   package let resolverCache = ResolverCache()
   let progress: JobProgress
-  private let solver: Solver
+  let solver: Solver
   private struct State {
     var values: [String: any Sendable] = [:]
     var cleanups: [@Sendable () async -> Void] = []

@@ -62,10 +62,10 @@ package final class MemoryCacheStorage: CacheKeyStorage {
   }
   package func keys() -> [String] { state.withLock { $0.keys.keys.sorted() } }
   package func keys(withResult id: String) -> [String] { state.withLock { $0.byResult[id]?.sorted() ?? [] } }
-  package func backlinks(of key: String) -> [(from: String, link: CacheLink)] {
+  package func backlinks(of key: String) -> [CacheBacklink] {
     state.withLock { state in
       (state.keys[key]?.sources.sorted() ?? []).flatMap { source in
-        (state.keys[source]?.links ?? [:]).filter { $0.value.contains(key) }.map { (source, $0.key) }
+        (state.keys[source]?.links ?? [:]).filter { $0.value.contains(key) }.map { CacheBacklink(from: source, $0.key) }
       }
     }
   }

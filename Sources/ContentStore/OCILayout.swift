@@ -123,6 +123,13 @@ package struct OCILayout: BlobSource {
     }
   }
 
+  /// Puts a document into the layout, if it is not there. Blocks.
+  package func put(_ bytes: [UInt8]) throws {
+    let digest = Digest.sha256(of: bytes)
+    if size(of: digest) == Int64(bytes.count) { return }
+    try Self.wrapping("cannot write \(digest) to \(path)") { try directory.writeAtomically(bytes, to: Self.file(digest)) }
+  }
+
   /// Writes an image with everything it is made of, and names it in `index.json` as BuildKit's oci exporter does: no names means the tag `latest`. Entries of
   /// the same name are replaced, others stay. Blobs of the image must all be in the store: else `StoreError.notFound`.
   package func write(_ image: OCIModel.Descriptor, names: [LayoutName], from store: ContentStore) async throws {
@@ -196,14 +203,17 @@ extension ContentStore {
       throw StoreError(.notFound, "\(layout.path) lacks \(missing.digest), a part of \(image.digest)", path: layout.path, digest: missing.digest)
     }
     // Children before their parents: a document in the store has its parts there.
-    for descriptor in closure.blobs + closure.documents where !contains(descriptor.digest) {
-      guard let writer = try await writer(for: descriptor.digest, size: descriptor.size) else { continue }
-      let blob = try layout.reader(descriptor.digest)
-      try await Blocking.run {
-        try writer.restart()
-        try Self.copy(blob, to: writer)
-        _ = try writer.commit()
-      }
+    for descriptor in closure.blobs + closure.documents where !contains(descriptor.digest) { try await takeBlob(descriptor, from: layout) }
+  }
+
+  /// Takes one blob of a layout into the store, verified, unless it is there.
+  package func takeBlob(_ descriptor: OCIModel.Descriptor, from layout: OCILayout) async throws {
+    guard let writer = try await writer(for: descriptor.digest, size: descriptor.size) else { return }
+    let blob = try layout.reader(descriptor.digest)
+    try await Blocking.run {
+      try writer.restart()
+      try Self.copy(blob, to: writer)
+      _ = try writer.commit()
     }
   }
 

@@ -52,7 +52,7 @@ final class WrittenStorage: CacheKeyStorage {
   }
   func keys() -> [String] { inner.keys() }
   func keys(withResult id: String) -> [String] { inner.keys(withResult: id) }
-  func backlinks(of key: String) -> [(from: String, link: CacheLink)] { inner.backlinks(of: key) }
+  func backlinks(of key: String) -> [CacheBacklink] { inner.backlinks(of: key) }
 
   /// Links and results as lines, with names that do not depend on who made the keys.
   func lines(_ values: [String: Int]) -> (links: [String], results: [String]) {

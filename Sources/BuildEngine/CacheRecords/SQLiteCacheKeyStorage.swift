@@ -95,13 +95,13 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
     }
   }
 
-  func backlinks(of key: String) async throws -> [(from: String, link: CacheLink)] {
+  func backlinks(of key: String) async throws -> [CacheBacklink] {
     try await store.read { db in
       try Row.fetchAll(
         db.cachedStatement(sql: "SELECT source, input, output, digest, selector FROM cache_link WHERE target = ? ORDER BY source"), arguments: [key]
       ).map { row in
         let selector: String = row[4]
-        return (row[0], CacheLink(input: row[1], output: row[2], digest: CacheDigest(stored: row[3]), selector: Digest(selector)))
+        return CacheBacklink(from: row[0], CacheLink(input: row[1], output: row[2], digest: CacheDigest(stored: row[3]), selector: Digest(selector)))
       }
     }
   }

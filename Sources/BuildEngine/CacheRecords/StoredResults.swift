@@ -1,3 +1,4 @@
+internal import BuildOutputs
 internal import BuildSnapshots
 internal import BuildSolver
 internal import OCIModel
@@ -25,6 +26,18 @@ struct StoredResults: CacheResultStorage {
     var out: [Digest: any LayerProvider] = [:]
     for layer in layers { if let provider = found[LayerFetch.option(layer)] as? any LayerProvider { out[layer] = provider } }
     return out
+  }
+
+  func remote(_ result: CacheResult, form: RemoteForm, context: CacheContext) async throws -> CacheRemote? {
+    guard let loaded = try await load(result, context: context) as? TreeResult, case .snapshot(let ref) = loaded.tree else { return nil }
+    do {
+      let remote = try await ref.cacheRemote(form, makes: false)
+      await loaded.release()
+      return remote
+    } catch {
+      await loaded.release()
+      throw error
+    }
   }
 
   func exists(_ id: String, context: CacheContext) async -> Bool {

@@ -65,9 +65,7 @@ package final class Engine: Sendable {
   /// Runs one build to its end. Cancelling the task stops it. Throws `BuildError` or `CancellationError`.
   package func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse {
     let exporters = try request.exports.map { try Exporters.make($0) }
-    guard request.cacheImports.isEmpty, request.cacheExports.isEmpty else {
-      throw BuildError(.unimplemented, .usage, "importing and exporting the build cache (--cache-from, --cache-to) is not supported yet")
-    }
+    let caches = try CacheTransfer(request)
     let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
     let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store))
     let session = SolveSession(
@@ -78,9 +76,11 @@ package final class Engine: Sendable {
     let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
     defer { refs.notices.leave(listener) }
     do {
-      let response = try await solver.withJob(id: request.ref, progress: recorder) { job in
-        job.setValue(SolveSession.key, session)
-        return try await self.run(request, job: job, session: session, exporters: exporters, progress: recorder)
+      let response = try await caches.withImports(session: session, refs: refs, progress: recorder) { imports in
+        try await self.solver.withJob(id: request.ref, progress: recorder) { job in
+          job.setValue(SolveSession.key, session)
+          return try await self.run(request, job: job, session: session, exporters: exporters, caches: caches, imports: imports, progress: recorder)
+        }
       }
       await recorder.finish(request, context: context?.path ?? "", outcome: .completed)
       await registry.shutdown()
@@ -95,21 +95,31 @@ package final class Engine: Sendable {
   }
 
   private func run(
-    _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], progress: any ProgressSink
+    _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], caches: CacheTransfer, imports: [ImportedCache],
+    progress: any ProgressSink
   ) async throws -> SolveResponse {
     let environment = FrontendEnvironment(
       buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
-    let gateway = EngineGateway(environment: environment, job: job, session: session, progress: progress)
+    let gateway = EngineGateway(environment: environment, job: job, session: session, caches: imports, progress: progress)
     let result = try await frontendResult(request, gateway)
     session.recorder.graph(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
     try await checkSteps(result, request: request, progress: progress)
-    let source = try await exportSource(result, request: request)
+    var source = try await exportSource(result, request: request)
+    let cached = try await cacheTargets(result, source)
+    if caches.isInline {
+      source.inlineCache = { target, form in
+        guard let one = cached.first(where: { $0.id == target }) else { return nil }
+        return try await caches.inline(one, form: form, job: job, refs: self.refs)
+      }
+    }
     let exportEnvironment = ExportEnvironment(
       store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
     var response = SolveResponse()
     for exporter in exporters {
       response.exporterResponse.merge(try await exporter.export(source, in: exportEnvironment)) { _, new in new }
     }
+    // After the images: their layers' blobs are made then, and in a registry they can be mounted.
+    response.exporterResponse.merge(try await caches.export(cached, job: job, environment: exportEnvironment, files: session.client.files)) { _, new in new }
     return response
   }
 
@@ -151,6 +161,16 @@ package final class Engine: Sendable {
       targets: result.targets.enumerated().map { i, target in
         ExportSource.Target(id: target.id, platform: target.platform, ref: trees[i], imageConfig: target.imageConfig, baseImageConfig: target.baseImageConfig)
       }, isMultiPlatform: result.isMultiPlatform, sourceDateEpoch: epoch)
+  }
+
+  /// Those that have a result at all.
+  private func cacheTargets(_ result: FrontendResult, _ source: ExportSource) async throws -> [CacheTransfer.Target] {
+    var targets: [CacheTransfer.Target] = []
+    for (target, exported) in zip(result.targets, source.targets) {
+      guard let built = try await (target.reference as? EngineReference)?.built() else { continue }
+      targets.append(CacheTransfer.Target(id: exported.id, result: built, ref: exported.ref))
+    }
+    return targets
   }
 
   // MARK: Steps

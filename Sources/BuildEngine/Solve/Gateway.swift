@@ -16,11 +16,11 @@ final class EngineGateway: FrontendGateway {
   private let loader: GraphLoader
   private let progress: any ProgressSink
 
-  init(environment: FrontendEnvironment, job: Job, session: SolveSession, progress: any ProgressSink) {
+  init(environment: FrontendEnvironment, job: Job, session: SolveSession, caches: [any CacheManager] = [], progress: any ProgressSink) {
     self.environment = environment
     self.job = job
     self.session = session
-    loader = GraphLoader(defaultPlatform: environment.buildPlatform.normalized)
+    loader = GraphLoader(defaultPlatform: environment.buildPlatform.normalized, caches: caches)
     self.progress = progress
   }
 

@@ -16,6 +16,8 @@ struct OpPayload: Sendable {
 struct GraphLoader {
   /// The platform of ops that name none.
   let defaultPlatform: Platform
+  /// Asked besides the engine's own.
+  var caches: [any CacheManager] = []
 
   /// nil for scratch.
   func edge(_ graph: LoadedGraph) -> Edge? {
@@ -40,7 +42,7 @@ struct GraphLoader {
 
   private func options(_ metadata: Pb_OpMetadata) -> BuildSolver.VertexOptions {
     BuildSolver.VertexOptions(
-      ignoreCache: metadata.ignoreCache, description: metadata.description_p,
+      ignoreCache: metadata.ignoreCache, description: metadata.description_p, cacheSources: caches,
       exportCache: metadata.hasExportCache ? metadata.exportCache.value : nil,
       progressGroup: metadata.hasProgressGroup
         ? ProgressGroup(id: metadata.progressGroup.id, name: metadata.progressGroup.name, weak: metadata.progressGroup.weak) : nil)

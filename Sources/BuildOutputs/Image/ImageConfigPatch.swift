@@ -1,4 +1,5 @@
 internal import BuildInterface
+internal import FoundationEssentials
 internal import OCIModel
 
 /// Completes the config that a frontend made with what is known once the layers are: their digests, lines of history for those that have none, and
@@ -13,6 +14,8 @@ struct ImageConfigPatch {
   }
   var layers: [Layer]
   var epoch: Timestamp?
+  /// The records of a build cache inside the image; nil: none.
+  var cache: [UInt8]?
   /// The base image's lines of history.
   var baseHistory: [ImageConfig.History] = []
 
@@ -43,6 +46,7 @@ struct ImageConfigPatch {
     } else if let epoch, let created = parsed.created, created > epoch {
       members["created"] = .string(epoch.description)
     }
+    if let cache { members[InlineCacheConfig.member] = .string(Data(cache).base64EncodedString()) }
     // Go marshals a map with its keys in byte order.
     let sorted = members.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
     return JSONValue.object(JSONObject(sorted.map { ($0.key, $0.value) })).encoded()

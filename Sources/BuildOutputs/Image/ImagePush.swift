@@ -44,7 +44,7 @@ struct ImagePush: Sendable {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (layer, targets) in image.layers where !LayerTypes.isNonDistributable(layer.descriptor.mediaType) {
         group.addTask {
-          try await ExportErrors.wrapping("\(targets.joined(separator: ", ")): layer \(layer.descriptor.digest)") { try await self.layer(layer, to: repository) }
+          try await ExportErrors.wrapping("\(targets.joined(separator: ", ")): layer \(layer.descriptor.digest)") { try await LayerPush(environment: environment, vertex: vertex).push(layer, to: repository) }
         }
       }
       var seen = Set<Digest>()
@@ -57,24 +57,6 @@ struct ImagePush: Sendable {
       }
       try await group.waitForAll()
     }
-  }
-
-  private func layer(_ layer: ImageLayer, to repository: Reference) async throws {
-    let descriptor = layer.descriptor
-    let meter = ExportMeter(vertex, "pushing \(descriptor.digest)", total: descriptor.size)
-    let mounts = layer.origin.map { [$0.repository] } ?? []
-    let isHere = environment.store.contains(descriptor.digest)
-    if !isHere, let origin = layer.origin {
-      // From registry to registry, through this process and not through its store.
-      let source = RegistryBlobSource(registry, origin.repository)
-      try await registry.pushBlob(descriptor, from: source, to: repository, mountFrom: mounts) { meter.follow($0) }
-      return
-    }
-    if !isHere, let provider = layer.provider {
-      guard try await !registry.blobExists(descriptor, in: repository) else { return }
-      try await provider.fetch(descriptor, into: environment.store)
-    }
-    try await registry.pushBlob(descriptor, from: environment.store, to: repository, mountFrom: mounts) { meter.follow($0) }
   }
 
   private func children(to repository: Reference) async throws {

@@ -1,5 +1,6 @@
 internal import BuildProgress
 internal import BuildInterface
+internal import BuildSolver
 internal import ContentStore
 internal import FoundationEssentials
 internal import LayerArchive
@@ -69,9 +70,10 @@ struct ImageWriter: Sendable {
       vertex.log("WARNING: rewrite-timestamp has no effect without a time: set SOURCE_DATE_EPOCH, or source-date-epoch of this output")
     }
     let layers = try await vertex.step("exporting layers") { try await ImageLayers.make(source, options) }
+    let caches = try await inlineCaches(source, vertex)
     var manifests: [WrittenImage.Manifest] = []
     for (target, layers) in zip(source.targets, layers.targets) {
-      let manifest = try await ExportErrors.wrapping("cannot export \(target.id)") { try self.manifest(target, layers, source) }
+      let manifest = try await ExportErrors.wrapping("cannot export \(target.id)") { try self.manifest(target, layers, source, cache: caches[target.id]) }
       vertex.done("exporting manifest \(manifest.document.descriptor.digest)")
       vertex.done("exporting config \(manifest.config.descriptor.digest)")
       manifests.append(manifest)
@@ -85,9 +87,23 @@ struct ImageWriter: Sendable {
     return WrittenImage(manifests: manifests, index: index)
   }
 
-  private func manifest(_ target: ExportSource.Target, _ layers: [ImageLayer], _ source: ExportSource) throws -> WrittenImage.Manifest {
+  /// What each target's image says of the steps that made it.
+  private func inlineCaches(_ source: ExportSource, _ vertex: ProgressTask) async throws -> [String: [UInt8]] {
+    guard let cache = source.inlineCache else { return [:] }
+    let form = RemoteForm(compression: options.compression.rawValue, level: options.compressionLevel, force: options.forceCompression)
+    return try await vertex.step("preparing layers for inline cache") {
+      var caches: [String: [UInt8]] = [:]
+      for target in source.targets {
+        caches[target.id] = try await ExportErrors.wrapping("cannot make the inline cache of \(target.id)") { try await cache(target.id, form) }
+      }
+      return caches
+    }
+  }
+
+  private func manifest(_ target: ExportSource.Target, _ layers: [ImageLayer], _ source: ExportSource, cache: [UInt8]?) throws -> WrittenImage.Manifest {
     var patch = ImageConfigPatch(
       layers: layers.map { ImageConfigPatch.Layer(diffID: $0.diffID, description: $0.description, created: $0.created) }, epoch: options.epoch(source))
+    patch.cache = cache
     if let base = target.baseImageConfig, !base.isEmpty { patch.baseHistory = try ImageConfig(parsing: base).history }
     let config = try patch.apply(to: target.imageConfig, platform: target.platform)
     let configDescriptor = Descriptor(mediaType: options.ociTypes ? .ociConfig : .dockerConfig, of: config)

@@ -16,6 +16,7 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build -t app -o type=oci,dest=app.tar .
         manifold build -t app -o type=docker .                 # into the Docker engine (DOCKER_HOST, docker context)
         manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
+        manifold build -t reg/me/app --push --cache-to type=registry,ref=reg/me/app:cache,mode=max --cache-from reg/me/app:cache .
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
 
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
@@ -82,6 +83,19 @@ struct BuildCommand: AsyncParsableCommand {
       "A secret for RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE. It never becomes part of the image. May be repeated.",
       valueName: "secret"))
   var secrets: [String] = []
+
+  @Option(
+    name: .customLong("cache-from"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "Look for the results of steps also here: an image name, type=registry,ref=NAME or type=local,src=DIR. May be repeated.", valueName: "cache"))
+  var cacheFrom: [String] = []
+
+  @Option(
+    name: .customLong("cache-to"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "Put the results of steps there: type=registry,ref=NAME, type=local,dest=DIR or type=inline; with mode=max those of all stages. May be repeated.",
+      valueName: "cache"))
+  var cacheTo: [String] = []
 
   @Flag(name: .customLong("no-cache"), help: "Run every step anew.")
   var noCache = false

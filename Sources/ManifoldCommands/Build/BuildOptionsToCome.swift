@@ -6,8 +6,6 @@ struct BuildOptionsToCome: ParsableArguments {
   @Option(name: .customLong("attest"), parsing: .unconditionalSingleValue, help: .hidden) var attestations: [String] = []
   @Option(name: .customLong("build-context"), parsing: .unconditionalSingleValue, help: .hidden) var buildContexts: [String] = []
   @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
-  @Option(name: .customLong("cache-from"), parsing: .unconditionalSingleValue, help: .hidden) var cacheFrom: [String] = []
-  @Option(name: .customLong("cache-to"), parsing: .unconditionalSingleValue, help: .hidden) var cacheTo: [String] = []
   @Option(name: .customLong("call"), parsing: .unconditional, help: .hidden) var call: String?
   @Flag(name: .customLong("check"), help: .hidden) var check = false
   @Option(name: .customLong("policy"), parsing: .unconditionalSingleValue, help: .hidden) var policy: [String] = []
@@ -40,7 +38,7 @@ struct BuildOptionsToCome: ParsableArguments {
 
   func refuse() throws {
     let lists: [(String, [String])] = [
-      ("--build-context", buildContexts), ("--cache-from", cacheFrom), ("--cache-to", cacheTo), ("--policy", policy),
+      ("--build-context", buildContexts), ("--policy", policy),
       ("--resource", resource), ("--ssh", ssh),
     ]
     if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }

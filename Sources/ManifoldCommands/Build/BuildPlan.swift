@@ -54,11 +54,16 @@ extension BuildCommand {
     if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
     var directories = ["context": context.contextDirectory]
     directories["dockerfile"] = context.dockerfileDirectory
+    var caches = try CacheSpecs(from: cacheFrom, to: cacheTo)
+    // As buildx: the old name of --cache-to type=inline.
+    if TruthWord.parse(attributes["build-arg:BUILDKIT_INLINE_CACHE"] ?? "") == true { caches.addInline() }
+    for (name, path) in caches.directories { directories[name] = facts.absolute(path) }
     if debugOnError, context.dockerfileDirectory == nil {
       throw BuildError.usage("--debug-on-error needs standard input for the shell, and the Dockerfile comes from there", suggestion: "Give the Dockerfile as a file.")
     }
     var request = SolveRequest(
-      ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, entitlements: try allowed())
+      ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, cacheImports: caches.imports,
+      cacheExports: caches.exports, entitlements: try allowed())
     request.keepsFailedStep = debugOnError
     return BuildPlan(
       request: request,
@@ -189,9 +194,6 @@ extension BuildCommand {
 
   private func warnings(hasOutput: Bool, _ environment: [String: String], _ attributes: [String: String]) -> [String] {
     var out = toCome.warnings
-    if TruthWord.parse(attributes["build-arg:BUILDKIT_INLINE_CACHE"] ?? "") == true {
-      out.append("BUILDKIT_INLINE_CACHE has no effect yet: the image is made without an inline cache")
-    }
     if !hasOutput, TruthWord.parse(environment["BUILDX_NO_DEFAULT_LOAD"] ?? "") != true {
       out.append(
         "No output specified. Build result will only remain in the build cache. To keep the image here give it a name with -t, to push it use --push, to write its files use -o"

@@ -1,0 +1,146 @@
+internal import BuildInterface
+internal import BuildOutputs
+internal import BuildProgress
+internal import BuildSnapshots
+internal import BuildSolver
+internal import HostOS
+internal import OCIModel
+internal import OCIRegistry
+
+/// What one build reads of caches elsewhere, and what it writes to them.
+struct CacheTransfer: Sendable {
+  let sources: [CacheSource]
+  let destinations: [CacheDestination]
+  /// Whether the images carry their own cache.
+  let isInline: Bool
+
+  /// Throws `BuildError` for options that cannot be served, before any work.
+  init(_ request: SolveRequest) throws {
+    var sources: [CacheSource] = []
+    for option in request.cacheImports {
+      let source = try CacheSource(option)
+      if !sources.contains(where: { $0.place == source.place }) { sources.append(source) }
+    }
+    self.sources = sources
+    let all = try request.cacheExports.map { try CacheDestination($0) }
+    destinations = all.filter { $0.place != .inline }
+    isInline = all.contains { $0.place == .inline }
+    for (i, one) in destinations.enumerated() where destinations[..<i].contains(where: { $0.place == one.place }) {
+      throw BuildError(.invalidArgument, .usage, "two caches are to be written to \(one.name)")
+    }
+  }
+
+  // MARK: - Import
+
+  /// Runs a build while the caches are read: from its first moment on, and no longer than it takes.
+  func withImports<T: Sendable>(
+    session: SolveSession, refs: RefStore, progress: any ProgressSink, _ body: ([ImportedCache]) async throws -> T
+  ) async throws -> T {
+    let imports = imports(session: session, refs: refs, progress: progress)
+    let outcome: Result<T, any Error>
+    do {
+      outcome = .success(
+        try await withTaskCancellationHandler { try await body(imports) } onCancel: { for cache in imports { cache.cancel() } })
+    } catch {
+      outcome = .failure(error)
+    }
+    for cache in imports { await cache.end() }
+    return try outcome.get()
+  }
+
+  /// Begins to read all of them. Their layers' client is the build's.
+  private func imports(session: SolveSession, refs: RefStore, progress: any ProgressSink) -> [ImportedCache] {
+    sources.map { source in
+      // Another build's cache of the same name has another client behind it.
+      let id = "import:\(source.name):\(session.id)"
+      return ImportedCache(id: id) {
+        let title = "importing cache manifest from \(source.name)"
+        do {
+          let content = try await ProgressTask(title, id: id, progress).run { vertex in
+            do { return try await source.load(registry: session.registry, files: session.client.files, vertex) } catch {
+              throw error is CancellationError ? error : ErrorTranslation.buildError(error)
+            }
+          }
+          return StoredCache(id: id, keys: content.records, results: ImportedResults(content, refs: refs))
+        } catch {
+          if !(error is CancellationError) {
+            progress.emit(
+              ProgressEvent(warnings: [
+                VertexWarning(vertex: .sha256(of: id), short: "The build goes on without the cache \(source.name)", detail: ["\(error)"])
+              ]))
+          }
+          throw error
+        }
+      }
+    }
+  }
+
+  // MARK: - Export
+
+  /// One platform's result.
+  struct Target: Sendable {
+    var id: String
+    var result: CachedResult
+    /// Of the tree that is exported; nil for an empty one.
+    var ref: ImmutableRef?
+  }
+
+  /// Writes all of them at once. Answers what the peers do (`cache.manifest`).
+  func export(_ targets: [Target], job: Job, environment: ExportEnvironment, files: any FileService) async throws -> [String: String] {
+    try await withThrowingTaskGroup(of: (Int, [String: String]).self) { group in
+      for (i, destination) in destinations.enumerated() {
+        group.addTask {
+          do { return (i, try await export(targets, to: destination, job, environment, files)) } catch {
+            if error is CancellationError || !destination.ignoresError { throw error }
+            return (i, [:])
+          }
+        }
+      }
+      var answers: [Int: [String: String]] = [:]
+      for try await (i, answer) in group { answers[i] = answer }
+      return answers.sorted { $0.key < $1.key }.reduce(into: [:]) { $0.merge($1.value) { _, new in new } }
+    }
+  }
+
+  private func export(
+    _ targets: [Target], to destination: CacheDestination, _ job: Job, _ environment: ExportEnvironment, _ files: any FileService
+  ) async throws -> [String: String] {
+    try await ProgressTask(destination.title, id: "\(job.id):\(destination.title):\(destination.name)", environment.progress).run { vertex in
+      do {
+        let chains = try await vertex.step("preparing build cache for export") {
+          var chains = CacheChains()
+          for target in targets {
+            try await job.exportCache(of: target.result, to: &chains, options(target, destination.mode, destination.form, environment.refs))
+          }
+          return chains
+        }
+        return try await destination.write(chains, in: environment, files: files, vertex)
+      } catch {
+        if error is CancellationError { throw error }
+        var failure = ErrorTranslation.buildError(error) as? BuildError ?? BuildError(.unknown, .build, "\(error)", cause: error)
+        failure.message = "the build cache could not be written to \(destination.name): \(failure.message)"
+        if failure.suggestion == nil { failure.suggestion = "with ignore-error=true among its attributes the build succeeds without it" }
+        throw failure
+      }
+    }
+  }
+
+  private func options(_ target: Target, _ mode: CacheExportOptions.Mode, _ form: RemoteForm, _ refs: RefStore) async throws -> CacheExportOptions {
+    var providers: [String: any LayerProvider] = [:]
+    for layer in try await target.ref?.layers() ?? [] {
+      for (digest, provider) in layer.providers { providers[LayerFetch.option(digest)] = provider }
+    }
+    return CacheExportOptions(mode: mode, form: form, lookup: { [providers] keys in providers.filter { keys.contains($0.key) } }) { result in
+      guard case .snapshot(let ref) = try TreeResult.of(result).tree else { return nil }
+      return try await ref.cacheRemote(form, makes: true)
+    }
+  }
+
+  /// The cache that goes into a platform's image config; nil when there is nothing to say.
+  func inline(_ target: Target, form: RemoteForm, job: Job, refs: RefStore) async throws -> [UInt8]? {
+    guard let remote = try await target.ref?.cacheRemote(form, makes: true) else { return nil }
+    var chains = CacheChains()
+    try await job.exportCache(of: target.result, to: &chains, options(target, .minimum, form, refs))
+    return try InlineCache.records(chains, layers: remote.layers.map(\.descriptor.digest))
+  }
+}
