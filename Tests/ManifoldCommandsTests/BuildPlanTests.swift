@@ -103,9 +103,26 @@ import Testing
     #expect(failure { _ = try plan(["missing"], in: scratch) }?.message == "there is no directory missing to build")
   }
 
+  @Test func caches() throws {
+    let plan = try plan(
+      [
+        "--cache-from", "reg/a:cache,reg/b", "--cache-from", "type=registry,ref=reg/a:cache", "--cache-from", "type=local,src=in", "--cache-to", "type=local,dest=out,mode=max",
+        "--cache-to", "type=registry,\"ref=reg/c\"", "--build-arg", "BUILDKIT_INLINE_CACHE=1", ".",
+      ], in: scratch)
+    #expect(plan.request.cacheImports == [
+      CacheOption(type: "registry", attributes: ["ref": "reg/a:cache"]), CacheOption(type: "registry", attributes: ["ref": "reg/b"]),
+      CacheOption(type: "local", attributes: ["src": "in"]),
+    ])
+    #expect(plan.request.cacheExports == [
+      CacheOption(type: "local", attributes: ["dest": "out", "mode": "max"]), CacheOption(type: "registry", attributes: ["ref": "reg/c"]), CacheOption(type: "inline"),
+    ])
+    #expect(plan.client.directories["cache:in"] == scratch.path + "/in" && plan.client.directories["cache:out"] == scratch.path + "/out")
+    #expect(failure { _ = try self.plan(["--cache-to", "ref=x", "."], in: scratch) }?.message == "--cache-to ref=x: the type is missing")
+    #expect(failure { _ = try self.plan(["--cache-to", "type=registry,x", "."], in: scratch) }?.message == "--cache-to type=registry,x: \"x\" is not key=value")
+  }
+
   @Test(arguments: [
-    ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."], ["--cache-from", "x", "."],
-    ["--cache-to=type=inline", "."],
+    ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."],
     ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--provenance=true", "."],
     ["--provenance", "mode=max", "."], ["--sbom=true", "."],
     ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["-m", "1g", "."], ["--allow", "security.insecure", "."],
