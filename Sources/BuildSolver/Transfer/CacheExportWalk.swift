@@ -1,4 +1,4 @@
-package import OCIModel
+internal import OCIModel
 
 package struct CacheExportOptions: Sendable {
   package enum Mode: Sendable {

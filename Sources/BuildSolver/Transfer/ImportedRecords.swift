@@ -1,4 +1,4 @@
-package import OCIModel
+internal import OCIModel
 
 /// The records of a cache from elsewhere, to be asked like any other. Never changes.
 package final class ImportedRecords: CacheKeyStorage {
