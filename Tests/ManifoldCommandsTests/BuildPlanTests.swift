@@ -104,21 +104,21 @@ import Testing
   }
 
   @Test func caches() throws {
-    let plan = try plan(
+    let made = try plan(
       [
         "--cache-from", "reg/a:cache,reg/b", "--cache-from", "type=registry,ref=reg/a:cache", "--cache-from", "type=local,src=in", "--cache-to", "type=local,dest=out,mode=max",
         "--cache-to", "type=registry,\"ref=reg/c\"", "--build-arg", "BUILDKIT_INLINE_CACHE=1", ".",
       ], in: scratch)
-    #expect(plan.request.cacheImports == [
+    #expect(made.request.cacheImports == [
       CacheOption(type: "registry", attributes: ["ref": "reg/a:cache"]), CacheOption(type: "registry", attributes: ["ref": "reg/b"]),
       CacheOption(type: "local", attributes: ["src": "in"]),
     ])
-    #expect(plan.request.cacheExports == [
+    #expect(made.request.cacheExports == [
       CacheOption(type: "local", attributes: ["dest": "out", "mode": "max"]), CacheOption(type: "registry", attributes: ["ref": "reg/c"]), CacheOption(type: "inline"),
     ])
-    #expect(plan.client.directories["cache:in"] == scratch.path + "/in" && plan.client.directories["cache:out"] == scratch.path + "/out")
-    #expect(failure { _ = try self.plan(["--cache-to", "ref=x", "."], in: scratch) }?.message == "--cache-to ref=x: the type is missing")
-    #expect(failure { _ = try self.plan(["--cache-to", "type=registry,x", "."], in: scratch) }?.message == "--cache-to type=registry,x: \"x\" is not key=value")
+    #expect(made.client.directories["cache:in"] == scratch.path + "/in" && made.client.directories["cache:out"] == scratch.path + "/out")
+    #expect(failure { _ = try plan(["--cache-to", "ref=x", "."], in: scratch) }?.message == "--cache-to ref=x: the type is missing")
+    #expect(failure { _ = try plan(["--cache-to", "type=registry,x", "."], in: scratch) }?.message == "--cache-to type=registry,x: \"x\" is not key=value")
   }
 
   @Test(arguments: [
