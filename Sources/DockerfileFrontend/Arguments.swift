@@ -30,7 +30,8 @@ extension Converter {
   mutating func readEpoch() throws {
     let name = "SOURCE_DATE_EPOCH"
     guard let text = buildArguments[name] ?? globals[name].flatMap({ $0.isEmpty ? nil : $0 }) else { return }
-    if !text.isEmpty {
+    // A context on the client's disk has no time of its own (and there are no others yet): none is taken, as with BuildKit.
+    if !text.isEmpty, text != "context" {
       guard let seconds = Int64(text) else {
         throw BuildError(
           .unimplemented, .usage, "SOURCE_DATE_EPOCH=\(text.prefix(100)): a time taken from a build source is not supported yet",

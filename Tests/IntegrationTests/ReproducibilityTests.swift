@@ -83,6 +83,21 @@ import Testing
     }
   }
 
+  /// A Dockerfile's own time counts, unless the command line gives another.
+  @Test(.timeLimit(.minutes(5))) func theDockerfileMayGiveTheTime() async throws {
+    try await withEnvironment { environment in
+      let context = try environment.context("scratch", ["Dockerfile": "ARG SOURCE_DATE_EPOCH=1704067200\nFROM scratch\nCOPY a /\n", "a": "a"])
+      for (option, year) in [([], "2024-01-01T00:00:00Z"), (["--build-arg", "SOURCE_DATE_EPOCH=0"], "1970-01-01T00:00:00Z")] as [([String], String)] {
+        let run = try await environment.tool.run(["build", "--progress=plain", "-o", "type=oci,dest=\(environment.scratch)/x.tar,rewrite-timestamp=true"] + option + [context])
+        try #require(run.succeeded && !run.errorText.contains("WARNING"), "\(run.everything)")
+        let config = try await checked("skopeo", ["inspect", "--config", "--raw", "oci-archive:\(environment.scratch)/x.tar"])
+        #expect(try JSONValue(parsing: config.output)["created"]?.stringValue == year)
+      }
+      let own = try await environment.tool.run(["build", "--progress=plain", "--build-arg", "SOURCE_DATE_EPOCH=context", "-o", "type=oci,dest=\(environment.scratch)/x.tar", context])
+      #expect(own.succeeded, "\(own.everything)")
+    }
+  }
+
   /// Without a time there is nothing to cut to, and the build says so.
   @Test(.timeLimit(.minutes(5))) func withoutATimeItSaysSo() async throws {
     try await withEnvironment { environment in

@@ -156,7 +156,9 @@ package final class Engine: Sendable {
       for try await (i, ref) in group { trees[i] = ref }
       return trees
     }
-    let epoch = request.frontendAttributes["build-arg:SOURCE_DATE_EPOCH"].flatMap { Int64($0) }
+    // As the frontend found it, in the Dockerfile or among the build arguments; platforms do not differ in it.
+    let epochs = result.metadata.filter { $0.key == "source.date.epoch" || $0.key.hasPrefix("source.date.epoch/") }
+    let epoch = epochs.min { $0.key < $1.key }.flatMap { Int64(String(decoding: $0.value, as: UTF8.self)) }
     return ExportSource(
       targets: result.targets.enumerated().map { i, target in
         ExportSource.Target(id: target.id, platform: target.platform, ref: trees[i], imageConfig: target.imageConfig, baseImageConfig: target.baseImageConfig)
