@@ -122,6 +122,59 @@ import Testing
     }
   }
 
+  /// What an engine with containerd's store answers (Debian 12 has none such), and what it is sent.
+  private static let containerdEngine = """
+    import http.server, json, socketserver, sys
+    class Engine(http.server.BaseHTTPRequestHandler):
+      protocol_version = "HTTP/1.1"
+      def log_message(self, *a): pass
+      def address_string(self): return ""
+      def answer(self, text, status=200):
+        self.send_response(status); self.send_header("Content-Length", str(len(text))); self.end_headers(); self.wfile.write(text.encode())
+      def do_GET(self):
+        if self.path == "/version": self.answer(json.dumps({"Version": "28", "ApiVersion": "1.48", "Os": "linux", "Arch": "riscv64"}))
+        elif self.path == "/info": self.answer(json.dumps({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}))
+        else: self.answer("{}", 404)
+      def do_POST(self):
+        with open(sys.argv[2], "wb") as out:
+          while True:
+            n = int(self.rfile.readline(), 16)
+            out.write(self.rfile.read(n)); self.rfile.readline()
+            if n == 0: break
+        self.answer(json.dumps({"stream": "Loaded image: all"}) + "\\n")
+    class Server(socketserver.ThreadingUnixStreamServer):
+      def get_request(self): return (super().get_request()[0], ("", 0))
+    server = Server(sys.argv[1], Engine)
+    print("ready", flush=True)
+    import threading
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()
+    """
+
+  @Test(.timeLimit(.minutes(5))) func intoAnEngineThatKeepsIndexes() async throws {
+    try await withEnvironment(needs: ["python3"]) { environment in
+      let scratch = environment.scratch
+      try Files.writeAtomically(Array(Self.containerdEngine.utf8), to: scratch + "/engine.py", durable: false)
+      let engine = try Child("python3", [scratch + "/engine.py", scratch + "/d.sock", scratch + "/loaded.tar"], environment: environment.tool.environment(), outputPath: scratch + "/engine.log")
+      defer {
+        engine.closeInput()
+        engine.wait()
+      }
+      try #require(try await engine.says("ready"), "\(engine.output)")
+      let context = try environment.context("small", ["Dockerfile": "FROM scratch\nCOPY a /\n", "a": "a"])
+      for option in [["-o", "type=docker"], ["--load"]] {
+        let run = try await built(
+          environment, ["--platform", Self.platforms.joined(separator: ","), "-t", "all"] + option, ["--provenance=false", "--progress=plain", context], ["DOCKER_HOST": "unix://\(scratch)/d.sock"])
+        #expect(run.errorText.contains("Loaded image: all") && !run.errorText.contains("in the local store"), "\(run.everything)")
+        try? Files.removeTree(scratch + "/dir")
+        try await checked("skopeo", ["copy", "--quiet", "--insecure-policy", "--all", "--preserve-digests", "oci-archive:\(scratch)/loaded.tar", "dir:\(scratch)/dir"])
+        let index = try JSONValue(parsing: Files.read(scratch + "/dir/manifest.json", limit: 1 << 20))
+        #expect(index["manifests"]?.arrayValue?.count == 2)
+        try Files.removeTree(scratch + "/loaded.tar")
+      }
+    }
+  }
+
   @Test(.timeLimit(.minutes(5))) func withoutADockerEngine() async throws {
     try await withEnvironment { environment in
       let context = try environment.context("small", ["Dockerfile": "FROM scratch\nCOPY a /\n", "a": "a"])
