@@ -97,8 +97,11 @@ struct BlobWork: Sendable {
   func blob(_ i: Int) async throws -> LayerBlob {
     if let variant = try await variant(i) { return try await blob(i, of: variant) }
     if let known = try await known(i) { return known }
-    let lock = try await store.locks.lock("blob:\(rows[i].id)")
+    // Refs that share a directory are one layer.
+    let shared = rows[i].layerSnapshot(refs.form)
+    let lock = try await store.locks.lock(shared.map { "blob:snapshot:\($0)" } ?? "blob:\(rows[i].id)")
     defer { lock.release() }
+    if let shared { try await adopt(i, from: shared) }
     if let known = try await known(i) { return known }
     return try await remember(i, try await make(i, LayerForm(compression, level: form.level)))
   }
@@ -110,6 +113,20 @@ struct BlobWork: Sendable {
       return try await convert(i, sources.map(\.descriptor), form)
     }
     return try await compute(i, form)
+  }
+
+  /// Takes over what is known of the same layer on another tree.
+  private func adopt(_ i: Int, from snapshot: Int64) async throws {
+    let id = rows[i].id
+    try await store.write { db in
+      guard let twin = try Row.fetchOne(
+        db, sql: "SELECT id, diff_id FROM ref WHERE snapshot = ? AND id <> ? AND diff_id IS NOT NULL AND EXISTS (SELECT 1 FROM ref_blob WHERE ref = ref.id)",
+        arguments: [snapshot, id])
+      else { return }
+      try db.execute(sql: "UPDATE ref SET diff_id = ? WHERE id = ? AND diff_id IS NULL", arguments: [twin[1] as String, id])
+      guard db.changesCount > 0 else { return }
+      for blob in try BlobRow.all(db, [twin[0]])[twin[0]] ?? [] { try BlobRow.add(db, ref: id, compression: blob.compression, descriptor: blob.descriptor) }
+    }
   }
 
   func blobs(_ i: Int) async throws -> [BlobRow] {

@@ -183,4 +183,21 @@ extension RefStore {
     }
     return MutableRef(self, id: id, snapshot: snapshot, below: isOverlay ? below : [], providers: parent?.providers ?? [:])
   }
+
+  /// The layer of `ref`, put on another tree, which is lent and prepared: a row and no files. The caller knows that whoever made the layer there would have made the same here.
+  /// nil where trees are whole copies.
+  package func layer(like ref: ImmutableRef, on parent: ImmutableRef?, description: String) async throws -> ImmutableRef? {
+    guard form.isOverlay else { return nil }
+    let below = try await parent?.directories() ?? []
+    let (like, id, parentID, form) = (ref.id, Self.freshID(), parent?.id, form)
+    let snapshot = try await store.write { db -> Int64? in
+      guard let row = try RefRow.chain(db, like).last, row.parent != parentID, let snapshot = row.layerSnapshot(form) else { return nil }
+      try self.insert(db, id, parentID, description: description, recordType: .regular)
+      try db.execute(sql: "UPDATE ref SET snapshot = ? WHERE id = ?", arguments: [snapshot, id])
+      try self.claim(db, id)
+      return snapshot
+    }
+    guard let snapshot else { return ref.clone() }
+    return ImmutableRef(self, id: id, providers: parent?.providers ?? [:], directories: [tree(snapshot)] + below)
+  }
 }

@@ -244,6 +244,11 @@ static int fd_path(char *path, size_t size, int dirfd, const char *name) {
 }
 
 ssize_t hostos_xattr_list(int dirfd, const char *name, char *buffer, size_t size) {
+  if (name[0] == 0) {
+    // A descriptor opened for its place only takes no flistxattr.
+    ssize_t n = flistxattr(dirfd, buffer, size);
+    if (n >= 0 || errno != EBADF) return n < 0 ? -errno : hostos_owners_filter(buffer, size ? n : 0);
+  }
   char path[NAME_MAX + 64];
   if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
   ssize_t n = name[0] == 0 ? listxattr(path, buffer, size) : llistxattr(path, buffer, size);
@@ -251,6 +256,10 @@ ssize_t hostos_xattr_list(int dirfd, const char *name, char *buffer, size_t size
 }
 
 ssize_t hostos_xattr_get_plain(int dirfd, const char *name, const char *attribute, void *buffer, size_t size) {
+  if (name[0] == 0) {
+    ssize_t n = fgetxattr(dirfd, attribute, buffer, size);
+    if (n >= 0 || errno != EBADF) return n < 0 ? -errno : n;
+  }
   char path[NAME_MAX + 64];
   if (fd_path(path, sizeof path, dirfd, name) != 0) return -ENAMETOOLONG;
   ssize_t n = name[0] == 0 ? getxattr(path, attribute, buffer, size) : lgetxattr(path, attribute, buffer, size);

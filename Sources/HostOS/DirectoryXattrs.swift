@@ -52,20 +52,49 @@ extension Directory {
   ) throws -> [UInt8]? {
     let (directory, name) = try parent(of: path)
     return try withPath(name, operation) { name in
-      var size = 256
-      while true {
-        var count = 0
-        let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
-          count = directory.with { call($0, name, buffer.baseAddress, size) }
-          initialized = max(0, count)
-        }
-        if count >= 0 { return bytes }
-        switch Int32(-count) {
-        case hostos_no_attribute, EOPNOTSUPP: return nil
-        case ERANGE where size < 1 << 20: size *= 8
-        default: throw HostError(errno: Int32(-count), operation: operation, path: path)
-        }
-      }
+      try directory.with { fd in try attributeBytes(operation, path) { call(fd, name, $0, $1) } }
     }
   }
+}
+
+extension Descriptor {
+  /// All extended attributes of the open file that can be read, in the filesystem's order.
+  package func attributes() throws -> [(name: String, value: [UInt8])] {
+    let names = try withExtendedLifetime(self) {
+      try attributeBytes("list attributes", "") { hostos_xattr_list(raw, "", $0?.assumingMemoryBound(to: CChar.self), $1) }
+    }
+    guard let names, !names.isEmpty else { return [] }
+    return names.split(separator: 0).compactMap { bytes in
+      let name = PathText.decode(Array(bytes))
+      // One that is listed and cannot be read counts as absent.
+      let value = try? withPath(name, "read attribute") { attribute in
+        try withExtendedLifetime(self) { try attributeBytes("read attribute", "") { hostos_xattr_get(raw, "", attribute, $0, $1) } }
+      }
+      return value.flatMap { $0 }.map { (name, $0) }
+    }
+  }
+}
+
+/// nil when there is no such attribute, or the filesystem has none.
+private func attributeBytes(_ operation: String, _ path: String, _ call: (UnsafeMutableRawPointer?, Int) -> Int) throws -> [UInt8]? {
+  // Nearly always there are none, or short ones.
+  let (count, short) = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer -> (Int, [UInt8]) in
+    let n = call(buffer.baseAddress, 256)
+    return (n, n > 0 ? Array(buffer[..<n]) : [])
+  }
+  if count >= 0 { return short }
+  var failure = Int32(-count)
+  var size = 4096
+  while failure == ERANGE, size <= 1 << 20 {
+    var n = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
+      n = call(buffer.baseAddress, size)
+      initialized = max(0, n)
+    }
+    if n >= 0 { return bytes }
+    failure = Int32(-n)
+    size *= 8
+  }
+  if failure == hostos_no_attribute || failure == EOPNOTSUPP { return nil }
+  throw HostError(errno: failure, operation: operation, path: path)
 }

@@ -41,6 +41,9 @@ public struct Digest: Hashable, Sendable, Comparable, Codable, CustomStringConve
     self = digest
   }
 
+  /// From the 32 bytes of a SHA-256.
+  package init(sha256 bytes: UnsafeRawBufferPointer) { self = Digest.make(.sha256, bytes: bytes) }
+
   /// SHA-256 of the bytes.
   public static func sha256(of bytes: some Sequence<UInt8>) -> Digest {
     var hasher = DigestHasher()
@@ -53,14 +56,16 @@ public struct Digest: Hashable, Sendable, Comparable, Codable, CustomStringConve
   public static func sha256(of text: String) -> Digest { sha256(of: text.utf8) }
 
   fileprivate static func make(_ algorithm: Algorithm, bytes: some Sequence<UInt8>) -> Digest {
-    let digits = Array("0123456789abcdef".utf8)
-    var out = [UInt8]()
-    out.reserveCapacity(algorithm.hexLength)
-    for byte in bytes {
-      out.append(digits[Int(byte >> 4)])
-      out.append(digits[Int(byte & 15)])
+    func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
+    let hex = String(unsafeUninitializedCapacity: algorithm.hexLength) { out in
+      var at = 0
+      for byte in bytes where at + 1 < out.count {
+        (out[at], out[at + 1]) = (digit(byte >> 4), digit(byte & 15))
+        at += 2
+      }
+      return at
     }
-    return Digest(unchecked: algorithm, hex: String(decoding: out, as: UTF8.self))
+    return Digest(unchecked: algorithm, hex: hex)
   }
 
   /// The digest's bytes (32 for sha256).
@@ -87,7 +92,7 @@ public struct Digest: Hashable, Sendable, Comparable, Codable, CustomStringConve
 
 /// Computes a digest over bytes given piece by piece. A value type: a copy goes on independently.
 public struct DigestHasher: Sendable {
-  private enum State: Sendable { case sha256(SHA256), sha384(SHA384), sha512(SHA512) }
+  private enum State: Sendable { case sha256(SHA256), sha384(SHA384), sha512(SHA512), taken }
   private var state: State
   /// Bytes hashed so far.
   public private(set) var count: Int64 = 0
@@ -102,10 +107,14 @@ public struct DigestHasher: Sendable {
 
   public mutating func update(_ bytes: UnsafeRawBufferPointer) {
     count += Int64(bytes.count)
-    switch state {
+    // Taken out meanwhile: the library's hashers copy themselves when somebody else holds them too.
+    let before = state
+    state = .taken
+    switch consume before {
     case .sha256(var hash): hash.update(bufferPointer: bytes); state = .sha256(hash)
     case .sha384(var hash): hash.update(bufferPointer: bytes); state = .sha384(hash)
     case .sha512(var hash): hash.update(bufferPointer: bytes); state = .sha512(hash)
+    case .taken: break
     }
   }
 
@@ -122,6 +131,7 @@ public struct DigestHasher: Sendable {
     case .sha256(let hash): Digest.make(.sha256, bytes: hash.finalize())
     case .sha384(let hash): Digest.make(.sha384, bytes: hash.finalize())
     case .sha512(let hash): Digest.make(.sha512, bytes: hash.finalize())
+    case .taken: Digest.sha256(of: "")
     }
   }
 }

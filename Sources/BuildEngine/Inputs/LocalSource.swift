@@ -11,6 +11,9 @@ final class LocalSource: Sendable {
   let hash: ContentHash
   private let snapshot = SingleFlight<ImmutableRef>()
   private let name: String
+  /// Layers that copies from here made, for other trees that get the same one.
+  let layers = KeyedFlights()
+  private let kept = Mutex<[ImmutableRef]>([])
 
   init(id: String, name: String, tree: LocalTree) {
     self.id = id
@@ -35,8 +38,15 @@ final class LocalSource: Sendable {
     }
   }
 
-  /// Gives the snapshot back, if one was made.
+  /// Takes a handle over until `close`.
+  func keep(_ ref: ImmutableRef) { kept.withLock { $0.append(ref) } }
+
+  /// Gives back what was made.
   func close() async {
+    for ref in kept.withLock({ kept in
+      defer { kept = [] }
+      return kept
+    }) { await ref.release() }
     if let ref = await snapshot.ifReady() { await ref.release() }
   }
 

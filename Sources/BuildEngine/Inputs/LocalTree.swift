@@ -13,45 +13,49 @@ struct LocalFilter: Sendable, Hashable {
 /// A client's directory read in place: the entries that pass the filter, as they were at one walk. Owners read as root's,
 /// as the peers send them. Immutable, so it may be read from any thread.
 final class LocalTree: TreeReader {
-  private struct Entry: Sendable {
-    var status: FileStatus
-    var children: [String]
-  }
   let root: Directory
-  private let entries: [ExactPath: Entry]
+  private let table: FileTable
+  private let folders: FolderCache
   let rememberedHashes: (any RememberedHashes)?
 
   /// Walks now; blocks. Throws `HostError` for what cannot be read.
   init(_ root: Directory, filter: LocalFilter, rememberedHashes: (any RememberedHashes)? = nil) throws {
     self.root = root
     self.rememberedHashes = rememberedHashes
+    folders = FolderCache(root, follow: .none)
     var includes = filter.includePatterns
     if !filter.followPaths.isEmpty, let followed = try FollowedPaths(root).patterns(for: filter.followPaths) { includes += followed }
-    var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns)
-    try walk.directory(root, path: "", include: .init(), exclude: .init())
     // The peers keep what they were sent in a directory of their own, made now: its metadata is not the client's.
     var top = FileStatus.emptyDirectory
     top.mtime = HostClock.now
-    var entries: [ExactPath: Entry] = [ExactPath(""): Entry(status: top, children: [])]
-    for (path, status) in walk.found { entries[ExactPath(path)] = Entry(status: status, children: []) }
-    for (path, _) in walk.found { entries[ExactPath(TreePaths.parent(path))]?.children.append(TreePaths.name(path)) }
-    for key in entries.keys { entries[key]?.children.sort { TreePaths.precedes($0, $1) } }
-    self.entries = entries
+    var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns, root: top)
+    try walk.directory(root, path: "", include: .init(), exclude: .init())
+    walk.table.seal()
+    table = walk.table
   }
 
   /// The peers' sender never tells of the root itself; when it tells of nothing, the directory that they made for it counts.
   var rootDigest: Digest? { count == 0 ? nil : Digest.sha256(of: "") }
   var deviceNumbersCount: Bool { true }
   var carriesCapabilities: Bool { false }
-  func status(_ path: String) throws -> FileStatus? { entries[ExactPath(path)]?.status }
-  func children(_ path: String) throws -> [String] { entries[ExactPath(path)]?.children ?? [] }
-  func readLink(_ path: String) throws -> String { try root.readLink(path) }
-  func open(_ path: String) throws -> HostOS.Descriptor { try root.openFile(path, flags: [.readOnly, .nonBlocking], follow: .none) }
-  func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] {
-    if path.isEmpty { return [] }
-    return try root.attributes(of: path)
+  func status(_ path: String) throws -> FileStatus? { table.status(path) }
+  func children(_ path: String) throws -> [String] { table.children(path) }
+  func readLink(_ path: String) throws -> String { try at(path) { try $0.readLink($1) } }
+  func open(_ path: String) throws -> HostOS.Descriptor { try at(path) { try $0.openFile($1, flags: [.readOnly, .nonBlocking], follow: .none) } }
+  func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] { path.isEmpty ? [] : try at(path) { try $0.attributes(of: $1) } }
+  func xattrs(_ path: String, of file: HostOS.Descriptor) throws -> [(name: String, value: [UInt8])] { try file.attributes() }
+  var count: Int { table.count }
+
+  /// Errors name the path in the context.
+  private func at<Value>(_ path: String, _ body: (Directory, String) throws -> Value) throws -> Value {
+    do {
+      let (directory, name) = try folders.place(path)
+      return try body(directory, name)
+    } catch var error as HostError {
+      error.path = path
+      throw error
+    }
   }
-  var count: Int { entries.count - 1 }
 }
 
 /// One walk of a directory under include and exclude patterns, as fsutil's filter does it: a directory appears when it
@@ -60,11 +64,13 @@ private struct LocalWalk {
   private let include: PatternList?
   private let exclude: PatternList?
   private let prefixes: IncludePrefixes
-  private(set) var found: [(String, FileStatus)] = []
-  /// Directories on the way down that are not in `found` yet.
-  private var pending: [(String, FileStatus)] = []
+  var table: FileTable
+  /// The directories on the way down; those that have no node yet get one with the first thing found in them.
+  private var way: [(name: String, status: FileStatus, node: UInt32?)]
 
-  init(include: [String], exclude: [String]) throws {
+  init(include: [String], exclude: [String], root: FileStatus) throws {
+    table = FileTable(root: root)
+    way = [("", root, 0)]
     self.include = include.isEmpty ? nil : try PatternList(include)
     prefixes = IncludePrefixes(include)
     self.exclude = exclude.isEmpty ? nil : try PatternList(exclude)
@@ -95,28 +101,31 @@ private struct LocalWalk {
       guard var status = try directory.statusIfPresent(entry.name) else { continue }
       (status.uid, status.gid) = (0, 0)
       guard status.kind == .directory else {
-        if !skip { add(child, status) }
+        if !skip { _ = add(entry.name, status) }
         continue
       }
-      let before = pending.count
-      if skip { pending.append((child, status)) } else { add(child, status) }
+      way.append((entry.name, status, skip ? nil : add(entry.name, status)))
       try self.directory(try directory.openDirectory(entry.name, follow: .none), path: child, include: includeInfo, exclude: excludeInfo)
-      if pending.count > before { pending.removeLast(pending.count - before) }
+      way.removeLast()
     }
   }
 
   /// By their path in the context: "." would say nothing.
   private func entries(_ directory: Directory, _ path: String) throws -> [DirectoryEntry] {
-    do { return try directory.entries() } catch var error as HostError {
+    do { return try directory.entries().sorted { TreePaths.precedes($0.name, $1.name) } } catch var error as HostError {
       if !path.isEmpty { error.path = path }
       throw error
     }
   }
 
-  private mutating func add(_ path: String, _ status: FileStatus) {
-    found += pending
-    pending.removeAll()
-    found.append((path, status))
+  private mutating func add(_ name: String, _ status: FileStatus) -> UInt32 {
+    var parent: UInt32 = 0
+    for i in way.indices {
+      if let node = way[i].node { parent = node; continue }
+      parent = table.add(way[i].name, way[i].status, in: parent)
+      way[i].node = parent
+    }
+    return table.add(name, status, in: parent)
   }
 }
 

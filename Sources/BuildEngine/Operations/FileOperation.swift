@@ -18,7 +18,13 @@ struct FileOperation: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     let trees = try inputs.map { try TreeResult.of($0) }
-    var run = FileRun(op: op, trees: trees, services: services, context: context)
+    let run = FileRun(op: op, trees: trees, services: services, context: context)
+    if let shared = try await SharedCopy(op, on: trees, owner: { try await run.owner($0) }), let output = try await execute(shared, run) { return [output] }
+    return try await execute(run)
+  }
+
+  private func execute(_ run: FileRun) async throws -> [any SolverResult] {
+    var run = run
     do {
       let outputs = try await run.outputs()
       await run.discardRest()
@@ -28,11 +34,22 @@ struct FileOperation: Op {
       throw error
     }
   }
+
+  /// As the same layer that another vertex of this build made, or makes now. nil where layers cannot be shared.
+  private func execute(_ shared: SharedCopy, _ run: FileRun) async throws -> TreeResult? {
+    let made = try await shared.source.layers.value(for: shared.key) {
+      let outputs = try await execute(run)
+      guard case .snapshot(let ref)? = (outputs.first as? TreeResult)?.tree else { throw InvalidDefinition("file op: a copy without an output") }
+      shared.source.keep(ref)
+      return ref
+    }
+    return try await services.refs.layer(like: made, on: shared.parent, description: run.context.vertex.name).map { TreeResult(.snapshot($0)) }
+  }
 }
 
 /// One execution: what each action made, until it is an output or goes.
-private struct FileRun {
-  private enum Made {
+private struct FileRun: Sendable {
+  private enum Made: Sendable {
     case open(MutableRef)
     case committed(ImmutableRef)
   }
@@ -136,7 +153,7 @@ private struct FileRun {
   }
 
   /// Resolves names in the tree they are said to be in. A name that is not there counts as root's, as for the peers, and is said.
-  private func owner(_ option: Pb_ChownOpt?) async throws -> FileOwner? {
+  func owner(_ option: Pb_ChownOpt?) async throws -> FileOwner? {
     guard let option else { return nil }
     var owner = FileOwner(uid: 0, gid: 0)
     if option.hasUser {

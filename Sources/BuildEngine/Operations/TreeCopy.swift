@@ -1,4 +1,5 @@
 internal import HostOS
+internal import LayerArchive
 internal import OCIModel
 internal import PathPatterns
 
@@ -28,6 +29,8 @@ struct TreeCopy {
   let source: any TreeReader
   let target: Directory
   private let targetTree: MountedTree
+  private let folders: FolderCache
+  private let buffer = IOBuffer(256 << 10)
   private let options: CopyOptions
   private let include: PatternList?
   private let exclude: PatternList?
@@ -52,6 +55,7 @@ struct TreeCopy {
     self.source = source
     self.target = target
     targetTree = MountedTree(target)
+    folders = FolderCache(target, follow: .inRoot)
     self.options = options
     include = options.includePatterns.isEmpty ? nil : try PatternList(options.includePatterns)
     exclude = options.excludePatterns.isEmpty ? nil : try PatternList(options.excludePatterns)
@@ -115,9 +119,13 @@ struct TreeCopy {
     }
     guard let status = try statusOfSource(path) else { throw TreeError(.notFound, "\"/\(path)\": not found") }
     if !included, status.kind != .directory { return }
-    let existing = try target.statusIfPresent(name(destination))
+    // Whether a file is in the way shows when it is made.
+    let existing = status.kind == .directory || options.replaceExisting ? try target.statusIfPresent(name(destination)) : nil
     if included {
-      if options.replaceExisting, let existing, !(status.kind == .directory && existing.kind == .directory) { try target.removeTree(destination) }
+      if options.replaceExisting, let existing, !(status.kind == .directory && existing.kind == .directory) {
+        try target.removeTree(destination)
+        folders.forget()
+      }
       try makeParents(overwrite: overwrite)
     }
     if status.kind == .directory {
@@ -177,65 +185,88 @@ struct TreeCopy {
   }
 
   private mutating func copyFile(_ path: String, _ destination: String, _ status: FileStatus) throws {
-    if let existing = try target.statusIfPresent(destination) {
-      if existing.kind == .directory { throw TreeError("cannot copy a file onto the directory \"/\(destination)\"") }
-      try target.unlink(destination)
-    }
-    switch status.kind {
-    case .regular:
-      if status.links > 1 {
-        let id = LinkID(device: status.device, inode: status.inode)
-        if let first = links[id] {
-          try target.hardlink(from: first, to: destination)
-          return
-        }
-        links[id] = destination
+    let (directory, name) = try folders.place(destination)
+    func put<Value>(_ make: () throws -> Value) throws -> Value {
+      do { return try make() } catch let error as HostError where error.code == .exists {
+        if try directory.status(name).kind == .directory { throw TreeError("cannot copy a file onto the directory \"/\(destination)\"") }
+        try directory.unlink(name)
+        return try make()
       }
-      try copyContents(path, destination, status)
-    case .symbolicLink: try target.symlink(target: try source.readLink(path), at: destination)
-    // Nobody listens at a copied socket: the peers put an empty file in its place.
-    case .socket: _ = try target.openFile(destination, flags: [.writeOnly, .create, .exclusive], mode: 0o600, follow: .none)
-    case .characterDevice, .blockDevice, .fifo: try target.makeNode(destination, kind: status.kind, mode: status.mode & 0o7777, device: status.rdev)
-    default: throw TreeError("\"/\(path)\" is of an unknown kind")
     }
-    try setMetadata(of: destination, from: path, status)
+    do {
+      switch status.kind {
+      case .regular:
+        if status.links > 1 {
+          let id = LinkID(device: status.device, inode: status.inode)
+          if let first = links[id] { return try put { try target.hardlink(from: first, to: destination) } }
+          links[id] = destination
+        }
+        return try copyContents(path, to: directory, name, status) { try put($0) }
+      case .symbolicLink:
+        let link = try source.readLink(path)
+        try put { try directory.symlink(target: link, at: name) }
+      // Nobody listens at a copied socket: the peers put an empty file in its place.
+      case .socket: _ = try put { try directory.openFile(name, flags: [.writeOnly, .create, .exclusive], mode: 0o600, follow: .none) }
+      case .characterDevice, .blockDevice, .fifo: try put { try directory.makeNode(name, kind: status.kind, mode: status.mode & 0o7777, device: status.rdev) }
+      default: throw TreeError("\"/\(path)\" is of an unknown kind")
+      }
+      try setMetadata(of: destination, from: path, status)
+    } catch var error as HostError {
+      if error.path == name { error.path = destination }
+      throw error
+    }
   }
 
-  private func copyContents(_ path: String, _ destination: String, _ status: FileStatus) throws {
-    let output = try target.openFile(destination, flags: [.writeOnly, .create, .exclusive], mode: 0o600, follow: .none)
+  private func copyContents(
+    _ path: String, to directory: Directory, _ name: String, _ status: FileStatus, put: (() throws -> HostOS.Descriptor) throws -> HostOS.Descriptor
+  ) throws {
+    let owner = owner(status), mode = mode(status)
+    let output = try put { try directory.openFile(name, flags: [.writeOnly, .create, .exclusive], mode: mode & 0o777 | 0o600, follow: .none) }
     let input = try source.open(path)
-    guard let digest = expected?(path) else {
+    let xattrs = try source.xattrs(path, of: input)
+    if let digest = expected?(path) {
+      try copyHashing(path, input, output, status, xattrs, digest)
+    } else {
       try input.copyContents(to: output, size: status.size)
-      return
     }
+    let made = try output.status()
+    if made.uid != owner.uid || made.gid != owner.gid { try output.setOwner(uid: owner.uid, gid: owner.gid) }
+    if made.permissions != mode || made.uid != owner.uid { try output.setMode(mode) }
+    for (key, value) in xattrs where carries(key) { try? directory.setXattr(name, key, value) }
+    try output.setTimes(accessed: nil, modified: options.time ?? status.mtime)
+  }
+
+  /// Bytes are hashed again on the way: what differs from what the key was made of is not copied.
+  private func copyHashing(
+    _ path: String, _ input: HostOS.Descriptor, _ output: HostOS.Descriptor, _ status: FileStatus, _ xattrs: [(name: String, value: [UInt8])], _ digest: Digest
+  ) throws {
     var hasher = DigestHasher()
-    FileHash.header(status, linkTarget: "", xattrs: try source.xattrs(path), into: &hasher)
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, min(Int(clamping: status.size), 256 << 10)), alignment: 16)
-    defer { buffer.deallocate() }
+    FileHash.header(status, linkTarget: "", xattrs: xattrs, into: &hasher)
     while true {
-      let n = try input.read(into: buffer)
+      let n = try input.read(into: buffer.all)
       if n == 0 { break }
-      let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<n])
-      hasher.update(bytes)
-      try output.write(bytes)
+      hasher.update(buffer.head(n))
+      try output.write(buffer.head(n))
     }
     guard hasher.finish() == digest else {
       throw TreeError("\"/\(path)\" changed while the build was reading it: run the build again when nothing writes to the build context")
     }
   }
 
+  private func owner(_ status: FileStatus) -> FileOwner { options.owner ?? FileOwner(uid: status.uid, gid: status.gid) }
+  private func mode(_ status: FileStatus) -> UInt32 {
+    options.mode?.apply(to: status.mode, isDirectory: status.kind == .directory) ?? status.mode & 0o7777
+  }
+  /// Best effort, as the peers: a filesystem or namespace may refuse a namespace of attributes.
+  private func carries(_ attribute: String) -> Bool { source.carriesCapabilities || attribute != "security.capability" }
+
   private func setMetadata(of destination: String, from path: String, _ status: FileStatus) throws {
-    let destination = name(destination)
-    let owner = options.owner ?? FileOwner(uid: status.uid, gid: status.gid)
-    try target.setOwner(destination, uid: owner.uid, gid: owner.gid)
-    if status.kind != .symbolicLink {
-      try target.setMode(destination, options.mode?.apply(to: status.mode, isDirectory: status.kind == .directory) ?? status.mode & 0o7777)
-    }
-    for (key, value) in try source.xattrs(path) where source.carriesCapabilities || key != "security.capability" {
-      // Best effort, as the peers: a filesystem or namespace may refuse a namespace of attributes.
-      try? target.setXattr(destination, key, value)
-    }
-    try target.setTimes(destination, accessed: nil, modified: options.time ?? status.mtime)
+    let (directory, name) = try folders.place(destination)
+    let owner = owner(status)
+    try directory.setOwner(name, uid: owner.uid, gid: owner.gid)
+    if status.kind != .symbolicLink { try directory.setMode(name, mode(status)) }
+    for (key, value) in try source.xattrs(path) where carries(key) { try? directory.setXattr(name, key, value) }
+    try directory.setTimes(name, accessed: nil, modified: options.time ?? status.mtime)
   }
 }
 

@@ -10,7 +10,7 @@ internal import Synchronization
 final class ContentHash: Sendable {
   let tree: any TreeReader
   private struct Known {
-    var files: [ExactPath: Digest] = [:]
+    var files: [ExactPath: ShortDigest] = [:]
     var directories: [ExactPath: Digest] = [:]
     var headers: [ExactPath: Digest] = [:]
   }
@@ -54,7 +54,7 @@ final class ContentHash: Sendable {
 
   private func directory(_ path: String) throws -> Digest {
     if let digest = known.withLock({ $0.directories[ExactPath(path)] }) { return digest }
-    try hash(try filesBelow(path))
+    try hashFiles(below: path)
     return try combine(path)
   }
 
@@ -88,7 +88,10 @@ final class ContentHash: Sendable {
     }
   }
 
-  private func filesBelow(_ path: String) throws -> [(String, FileStatus)] {
+  /// So many files are hashed at once, lest a list of all of them be made.
+  static let batch = 4096
+
+  private func hashFiles(below path: String) throws {
     var files: [(String, FileStatus)] = []
     var folders = [path]
     while let folder = folders.popLast() {
@@ -96,9 +99,13 @@ final class ContentHash: Sendable {
         let child = TreePaths.join(folder, name)
         guard let status = try tree.status(child) else { continue }
         if status.kind == .directory { folders.append(child) } else if status.kind == .regular { files.append((child, status)) }
+        if files.count == Self.batch {
+          try hash(files)
+          files.removeAll(keepingCapacity: true)
+        }
       }
     }
-    return files
+    try hash(files)
   }
 
   /// A directory's own metadata.
@@ -115,12 +122,13 @@ final class ContentHash: Sendable {
   func file(_ path: String, _ status: FileStatus) throws -> Digest {
     if let digest = knownDigest(path) { return digest }
     let digest = try FileHash.digest(path, status: status, in: tree)
-    known.withLock { $0.files[ExactPath(path)] = digest }
+    let short = ShortDigest(digest)
+    known.withLock { $0.files[ExactPath(path)] = short }
     return digest
   }
 
   /// What a file's digest was when a key was made from it; nil when none was.
-  func knownDigest(_ path: String) -> Digest? { known.withLock { $0.files[ExactPath(path)] } }
+  func knownDigest(_ path: String) -> Digest? { known.withLock { $0.files[ExactPath(path)] }?.digest }
 
   /// Hashes regular files on all cores, so that walking in order finds them known. What was hashed in an earlier build and has not
   /// changed since is not read.
@@ -132,13 +140,13 @@ final class ContentHash: Sendable {
     let found = try remembered.lookup(unknown.map(\.1))
     known.withLock { known in
       for (item, digest) in zip(unknown, found) {
-        if let digest { known.files[ExactPath(item.0)] = digest } else { missing.append(item) }
+        if let digest { known.files[ExactPath(item.0)] = ShortDigest(digest) } else { missing.append(item) }
       }
     }
     if missing.isEmpty { return }
     let began = HostClock.now
     try hashNow(missing)
-    try remembered.remember(known.withLock { known in missing.compactMap { item in known.files[ExactPath(item.0)].map { (item.1, $0) } } }, began: began)
+    try remembered.remember(known.withLock { known in missing.compactMap { item in known.files[ExactPath(item.0)].map { (item.1, $0.digest) } } }, began: began)
   }
 
   private func hashNow(_ files: [(String, FileStatus)]) throws {
@@ -152,4 +160,15 @@ final class ContentHash: Sendable {
     }
     if let error = failure.withLock({ $0 }) { throw error }
   }
+}
+
+/// A SHA-256 in its 32 bytes: there may be one for each of a million files.
+private struct ShortDigest: Sendable {
+  private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+
+  init(_ digest: Digest) {
+    withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: digest.bytes.prefix(32)) }
+  }
+
+  var digest: Digest { withUnsafeBytes(of: words) { Digest(sha256: $0) } }
 }

@@ -41,9 +41,10 @@ enum FileHash {
   static func digest(_ path: String, status: FileStatus, in tree: any TreeReader) throws -> Digest {
     var hasher = DigestHasher()
     let link = status.kind == .symbolicLink ? try tree.readLink(path) : ""
-    header(status, linkTarget: link, xattrs: try tree.xattrs(path), deviceNumbersCount: tree.deviceNumbersCount, into: &hasher)
-    if status.kind == .regular, status.size > 0 {
-      let file = try tree.open(path)
+    // One open file answers for its attributes and its content.
+    let file = status.kind == .regular && status.size > 0 ? try tree.open(path) : nil
+    header(status, linkTarget: link, xattrs: try file.map { try tree.xattrs(path, of: $0) } ?? tree.xattrs(path), deviceNumbersCount: tree.deviceNumbersCount, into: &hasher)
+    if let file {
       let size = min(Int(clamping: status.size), 256 << 10)
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
       defer { buffer.deallocate() }

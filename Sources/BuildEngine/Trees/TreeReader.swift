@@ -14,6 +14,8 @@ protocol TreeReader: AnyObject, Sendable {
   /// A regular file, for reading.
   func open(_ path: String) throws -> HostOS.Descriptor
   func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])]
+  /// Of a regular file that is open already.
+  func xattrs(_ path: String, of file: HostOS.Descriptor) throws -> [(name: String, value: [UInt8])]
   /// What stands for the root directory itself in a content key; nil means its own metadata does.
   var rootDigest: Digest? { get }
   /// Whether the numbers of device files count. The peers leave them out of snapshots' keys (a slip that has become the form), and
@@ -28,6 +30,7 @@ protocol TreeReader: AnyObject, Sendable {
 extension TreeReader {
   var deviceNumbersCount: Bool { false }
   var carriesCapabilities: Bool { true }
+  func xattrs(_ path: String, of file: HostOS.Descriptor) throws -> [(name: String, value: [UInt8])] { try xattrs(path) }
 }
 
 /// Hashes of files by identity and times (ContentStore's `FileHashCache`). Many at a time: each call is a transaction.
@@ -56,33 +59,29 @@ struct TreeError: Error, CustomStringConvertible {
 /// A directory of this machine as a tree, whole: a mounted snapshot.
 final class MountedTree: TreeReader {
   let root: Directory
-  /// The folder that was asked about last: walks ask about one entry after another of the same.
-  private let last = Mutex<(path: String, directory: Directory)?>(nil)
+  private let folders: FolderCache
 
-  init(_ root: Directory) { self.root = root }
+  init(_ root: Directory) {
+    self.root = root
+    folders = FolderCache(root, follow: .inRoot)
+  }
 
   var rootDigest: Digest? { nil }
   var rememberedHashes: (any RememberedHashes)? { nil }
 
-  private func folder(_ path: String) throws -> Directory {
-    if path.isEmpty { return root }
-    if let found = last.withLock({ last in last.flatMap { $0.path.utf8.elementsEqual(path.utf8) ? $0.directory : nil } }) { return found }
-    let directory = try root.openDirectory(path)
-    last.withLock { $0 = (path, directory) }
-    return directory
-  }
-
   private func at<Value>(_ path: String, _ body: (Directory, String) throws -> Value) throws -> Value {
-    try body(try folder(TreePaths.parent(path)), path.isEmpty ? "." : TreePaths.name(path))
+    let (directory, name) = try folders.place(path)
+    return try body(directory, name)
   }
 
   func status(_ path: String) throws -> FileStatus? {
     do { return try at(path) { try $0.statusIfPresent($1) } } catch let error as HostError where error.code == .notFound || error.code == .notDirectory { return nil }
   }
-  func children(_ path: String) throws -> [String] { TreePaths.sorted(try folder(path).entries().map(\.name)) }
+  func children(_ path: String) throws -> [String] { TreePaths.sorted(try folders.folder(path).entries().map(\.name)) }
   func readLink(_ path: String) throws -> String { try at(path) { try $0.readLink($1) } }
   func open(_ path: String) throws -> HostOS.Descriptor { try at(path) { try $0.openFile($1, flags: [.readOnly, .nonBlocking], follow: .none) } }
   func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] { try at(path) { try $0.attributes(of: $1) } }
+  func xattrs(_ path: String, of file: HostOS.Descriptor) throws -> [(name: String, value: [UInt8])] { try file.attributes() }
 }
 
 extension Directory {
