@@ -55,6 +55,14 @@
       emulation = Emulation(host: host, obstacle: configuration.obstacle, recall: memory.recall, record: memory.record)
     }
 
+    package func obstacle(to resources: StepResources) async -> (any Error)? {
+      guard !resources.isEmpty, let runtime = try? runtime.get(), runtime.kind == .crun || machine.inUserNamespace else { return nil }
+      do {
+        _ = try await Blocking.run { try LimitCgroups.places(for: resources.controllers, .current) }
+        return nil
+      } catch { return error }
+    }
+
     package func run(_ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams) async throws -> StepExit {
       if let obstacle = configuration.obstacle { throw ExecutorError(.platformImpossible, "steps cannot run here: \(obstacle)") }
       let runtime = try runtime.get()

@@ -11,6 +11,8 @@ package struct ExecutorError: Error, CustomStringConvertible, Sendable {
     case workingDirectory
     /// A mount's source is missing or could not be mounted.
     case mount
+    /// Limits are asked for, and there is nowhere to set them.
+    case noControlGroup
     /// The supervisor of the container failed to set it up, or died.
     case supervisor
   }

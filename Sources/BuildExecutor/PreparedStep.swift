@@ -57,7 +57,10 @@
       let deniesDevices = group != nil || runtimeMakesGroups || machine.inUserNamespace
       // Without a control group that denies them, device files of the image are dead instead.
       if !deniesDevices { _ = hostos_mount_set(root.descriptor.raw, UInt64(HOSTOS_MOUNT_NODEV), 0) }
-      if let group { plan.cgroup(group.name, beneath: group.parent, version: group.version) }
+      let limits = runtimeMakesGroups || spec.resources.isEmpty ? [] : try LimitCgroups.groups(for: spec.resources, name: DeviceCgroups.nextName())
+      // A process is in one group of version 2: that which limits it has to deny it devices, too.
+      if let group, !(group.version == 2 && limits.contains(where: \.isUnified)) { plan.cgroup(group.name, beneath: group.parent, version: group.version) }
+      for limit in limits { plan.cgroup(limit.name, beneath: limit.parent, version: limit.isUnified && group?.version == 2 ? 2 : 0, settings: limit.settings) }
 
       let id = Self.newID()
       if case .privateRegistration(_, let line) = support {

@@ -44,6 +44,7 @@ package struct ProcessSpec: Sendable {
   package var network: Network
   package var extraHosts: [ExtraHost]
   package var limits: [Limit]
+  package var resources: StepResources
   /// In the order of mounting. A later one on the same destination replaces the earlier, defaults (`/dev/shm`) included.
   package var mounts: [ProcessMount]
   package var platform: Platform
@@ -53,7 +54,7 @@ package struct ProcessSpec: Sendable {
 
   package init(
     arguments: [String], environment: [String] = [], workingDirectory: String = "/", user: String = "", hostname: String? = nil,
-    network: Network = .sandbox, extraHosts: [ExtraHost] = [], limits: [Limit] = [], mounts: [ProcessMount] = [],
+    network: Network = .sandbox, extraHosts: [ExtraHost] = [], limits: [Limit] = [], resources: StepResources = StepResources(), mounts: [ProcessMount] = [],
     platform: Platform = .current, readOnlyRoot: Bool = false, removesStubParents: Bool = true
   ) {
     self.arguments = arguments
@@ -64,6 +65,7 @@ package struct ProcessSpec: Sendable {
     self.network = network
     self.extraHosts = extraHosts
     self.limits = limits
+    self.resources = resources
     self.mounts = mounts
     self.platform = platform
     self.readOnlyRoot = readOnlyRoot
@@ -134,9 +136,13 @@ package protocol StepExecutor: Sendable {
   /// `locks` stay open in the container's supervisor for as long as it lives, so that a lock is held even when this program is killed.
   /// Throws `ExecutorError` when it could not be run; an exit status other than zero is no error.
   func run(_ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams) async throws -> StepExit
+  /// Why steps cannot be limited so; nil when they can.
+  func obstacle(to resources: StepResources) async -> (any Error)?
 }
 
 extension StepExecutor {
+  package func obstacle(to resources: StepResources) async -> (any Error)? { nil }
+
   package func run(
     _ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor] = [], output: @escaping @Sendable (StepOutput) -> Void
   ) async throws -> StepExit {

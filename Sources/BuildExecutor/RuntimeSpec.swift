@@ -90,7 +90,9 @@ package struct RuntimeSpec: Sendable {
     var linux = JSONObject()
     if let path = surroundings.cgroupsPath {
       linux["cgroupsPath"] = .string(path)
-      linux["resources"] = ["devices": [["allow": false, "access": "rwm"]]]
+      var resources = process.resources.specification
+      resources["devices"] = [["allow": false, "access": "rwm"]]
+      linux["resources"] = .object(resources)
     }
     linux["namespaces"] = .array(namespaces.map { ["type": .string($0)] })
     if surroundings.hasSeccomp, let profile = Seccomp.profile(architecture: surroundings.architecture) { linux["seccomp"] = profile }

@@ -37,7 +37,12 @@ struct SupervisorPlan {
   mutating func register(_ line: String) { add("register", line) }
   mutating func probe() { add("probe") }
   mutating func arguments(_ arguments: [String]) { for argument in arguments { add("argument", argument) } }
-  mutating func cgroup(_ name: String, beneath parent: Directory, version: Int32) { add("cgroup", number(of: parent.descriptor), name, String(version)) }
+  /// `version`: of the control groups, when only harmless device files are to open there; 0 when that does not matter.
+  mutating func cgroup(_ name: String, beneath parent: Directory, version: Int32, settings: [StepResources.Setting] = []) {
+    let number = number(of: parent.descriptor)
+    add("cgroup", number, name, String(version))
+    for setting in settings { add("cgroup-setting", number, "\(name)/\(setting.file)", setting.value) }
+  }
   mutating func removeCgroup(_ path: String) { add("runtime-cgroup", path) }
   mutating func hold(_ descriptor: Descriptor) { descriptors.append(descriptor) }
 }

@@ -5,7 +5,7 @@ package import OCIModel
 package struct BuildError: Error, Sendable, CustomStringConvertible {
   /// gRPC's canonical codes, as far as builds use them.
   package enum Code: String, Sendable {
-    case cancelled, unknown, invalidArgument, notFound, permissionDenied, resourceExhausted, failedPrecondition, unimplemented, `internal`, unavailable, unauthenticated
+    case cancelled, unknown, invalidArgument, deadlineExceeded, notFound, permissionDenied, resourceExhausted, failedPrecondition, unimplemented, `internal`, unavailable, unauthenticated
   }
   /// Which side failed: decides the exit code and the advice.
   package enum Domain: Sendable {

@@ -19,6 +19,8 @@ package struct SolveRequest: Sendable {
   package var entitlements: Set<String>
   /// The first step that fails stays as it is until `FailedStepShell.openShell`, or until the engine ends. Of this engine alone.
   package var keepsFailedStep = false
+  /// Seconds after which a step fails. Of this engine alone.
+  package var stepTimeout: Double?
 
   package init(
     ref: String, definition: Pb_Definition? = nil, frontend: String = "", frontendAttributes: [String: String] = [:],

@@ -4,6 +4,8 @@ import Synchronization
 package final class JobSlots: Sendable {
   private struct State {
     var free: Int
+    /// Who has a slot and waits for memory.
+    var pending = 0
     var nextTicket = 0
     /// Waiting, by ticket. `heads` is the oldest ticket that may still wait, of those who come back and of those who come.
     var waiting: [Int: CheckedContinuation<Void, any Error>] = [:]
@@ -25,9 +27,11 @@ package final class JobSlots: Sendable {
   }
   package let limit: Int
   private let state: Mutex<State>
+  private let hasRoom: @Sendable () -> Bool
 
-  /// At least one.
-  package init(limit: Int) {
+  /// At least one. While `hasRoom` says no (memory is short), nothing starts beside what runs already.
+  package init(limit: Int, hasRoom: @escaping @Sendable () -> Bool = { true }) {
+    self.hasRoom = hasRoom
     self.limit = max(1, limit)
     state = Mutex(State(free: max(1, limit)))
   }
@@ -35,7 +39,25 @@ package final class JobSlots: Sendable {
   /// Waits for a slot. Throws only when the task is cancelled.
   package func acquire() async throws -> Lease {
     try await take(returning: false)
-    return Lease(self)
+    if hasRoom() { return Lease(self) }
+    state.withLock { $0.pending += 1 }
+    do {
+      while true {
+        let mayStart = hasRoom()
+        let starts = state.withLock { state in
+          // One always may: without it nothing would ever give memory back.
+          guard mayStart || limit - state.free - state.pending == 0 else { return false }
+          state.pending -= 1
+          return true
+        }
+        if starts { return Lease(self) }
+        try await Task.sleep(for: .milliseconds(100))
+      }
+    } catch {
+      state.withLock { $0.pending -= 1 }
+      give()
+      throw error
+    }
   }
 
   private func take(returning: Bool) async throws {

@@ -9,6 +9,8 @@ package struct SolverOptions: Sendable {
   package var cache: any CacheManager
   /// How many ops execute at once.
   package var jobs: Int
+  /// Whether there is memory for one more beside those that execute.
+  package var hasRoom: @Sendable () -> Bool = { true }
   /// Serialises equal work between processes; nil when no other process shares the cache.
   package var keyLocking: (any KeyLocking)?
   /// A cache that could not be asked, or a record that could not be loaded: a miss, never the build's failure.
@@ -43,7 +45,7 @@ package final class Solver: Sendable {
 
   package init(_ options: SolverOptions) {
     self.options = options
-    slots = JobSlots(limit: options.jobs)
+    slots = JobSlots(limit: options.jobs, hasRoom: options.hasRoom)
   }
 
   /// Ends all jobs and waits for everything that is under way.

@@ -254,7 +254,7 @@ static void op_argument(struct container *c, char **a) {
   c->arguments[c->argument_count++] = a[0];
 }
 
-// cgroup FD NAME VERSION: the control group NAME is made beneath FD, in which only harmless devices open, and joined by init. Made here and not by the
+// cgroup FD NAME VERSION: the control group NAME is made beneath FD, in which only harmless devices open (version 0: any), and joined by init. Made here and not by the
 // build, which may be killed at any moment.
 static void op_cgroup(struct container *c, char **a) {
   if (c->cgroup_count == max_cgroups) fail(c->control, "too many control groups in the plan", E2BIG);
@@ -264,6 +264,15 @@ static void op_cgroup(struct container *c, char **a) {
   if (result < 0) {
     errno = -result;
     fail_at(c, "make control group", a[1]);
+  }
+}
+
+// cgroup-setting FD NAME/FILE VALUE: a limit of a group that was made.
+static void op_cgroup_setting(struct container *c, char **a) {
+  if (write_path(fd_of(c, a[0]), a[1], a[2]) != 0) {
+    char text[600];
+    snprintf(text, sizeof text, "%.400s to %.100s", a[1], a[2]);
+    fail_at(c, "set the limit", text);
   }
 }
 
@@ -280,7 +289,7 @@ static const struct operation {
 } operations[] = {
   {"scratch", 1, op_scratch}, {"directory", 1, op_directory}, {"file", 3, op_file}, {"mount", 2, op_mount},
   {"bind", 3, op_bind}, {"hide", 1, op_hide}, {"control-groups", 1, op_control_groups}, {"user", 0, op_user}, {"probe", 0, op_probe},
-  {"register", 1, op_register}, {"argument", 1, op_argument}, {"cgroup", 3, op_cgroup}, {"runtime-cgroup", 1, op_runtime_cgroup},
+  {"register", 1, op_register}, {"argument", 1, op_argument}, {"cgroup", 3, op_cgroup}, {"cgroup-setting", 3, op_cgroup_setting}, {"runtime-cgroup", 1, op_runtime_cgroup},
 };
 
 static char *read_plan(struct container *c, size_t *length) {

@@ -244,7 +244,7 @@ int manifold_device_group(int parent, const char *name, int version) {
   };
   if (mkdirat(parent, name, 0755) != 0) return -errno;
   int group = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int result = group < 0 ? -errno : version == 2 ? device_policy(group) : write_rule(group, "devices.deny", "a");
+  int result = group < 0 ? -errno : version == 2 ? device_policy(group) : version == 1 ? write_rule(group, "devices.deny", "a") : 0;
   // What this process may not do itself it cannot allow: then it stays forbidden.
   for (size_t i = 0; result == 0 && version == 1 && i < sizeof rules / sizeof *rules; i++) (void)write_rule(group, "devices.allow", rules[i]);
   if (group >= 0) close(group);

@@ -37,6 +37,29 @@ enum RootChecks {
     }
   }
 
+  /// A filesystem that cannot hold the files of images (vfat, exFAT, NTFS). Asked once, when the root is made.
+  private static func refuseUnfit(_ root: String) throws {
+    func refuse(_ what: String, _ cause: (any Error)? = nil) -> StoreError {
+      StoreError(.notWritable, "\(root) is on a filesystem that has no \(what), which images have: give --root (or MANIFOLD_ROOT) a directory on ext4, xfs, btrfs or tmpfs", path: root, cause: cause)
+    }
+    let scratch = try StoreError.wrapping("cannot make a directory", root: root) {
+      try Files.makeDirectories(root + "/" + StoreLayout.ingest, mode: 0o700)
+      return try Files.makeTemporaryDirectory(in: root + "/" + StoreLayout.ingest, prefix: "probe-")
+    }
+    defer { try? Files.removeTree(scratch) }
+    let directory = try StoreError.wrapping("cannot open a directory", root: root) { try Directory.open(scratch) }
+    do {
+      try directory.openFile("File", flags: [.writeOnly, .create, .exclusive], mode: 0o600).close()
+      try directory.symlink(target: "File", at: "link")
+    } catch let error as HostError where error.code != .noSpace { throw refuse("symbolic links", error) }
+    do { try directory.hardlink(from: "File", to: "second") } catch let error as HostError where error.code != .noSpace { throw refuse("hard links", error) }
+    for mode: UInt32 in [0o4755, 0o640] {
+      try? directory.setDiskMode("File", mode)
+      guard (try? directory.status("File").permissions) == mode else { throw refuse("permissions") }
+    }
+    if (try? directory.statusIfPresent("FILE")) ?? nil != nil { throw refuse("names that differ in case alone") }
+  }
+
   static func refuseNetwork(_ root: String, kind: FileSystemFacts.Kind) throws {
     guard kind.isNetwork else { return }
     throw StoreError(
@@ -50,6 +73,7 @@ enum RootChecks {
     let path = root + "/" + StoreLayout.marker
     let mine = text(users, groups)
     guard let recorded = Files.text(path) else {
+      try refuseUnfit(root)
       try StoreError.wrapping("cannot write \(path)", root: root) { try Files.writeAtomically(Array(mine.utf8), to: path, mode: 0o644) }
       return
     }

@@ -35,11 +35,10 @@ extension Converter {
     let text = StepText.uppercasingInstruction(StepText.expanding(run.origin.code + script.summary, raw, masked))
     let name = stage.nextStepName(
       text, platform: stage.state.platform, environment: environment, isOnbuild: command.isOnbuild, showsPlatform: options.isMultiPlatform)
-    stage.state = try stage.state.run(
-      exec,
-      options: VertexOptions(
-        name: name, description: ["com.docker.dockerfile.v1.command": run.origin.code], ignoreCache: stage.ignoresCache, location: location(of: run.origin))
-    ).root
+    var vertex = VertexOptions(
+      name: name, description: ["com.docker.dockerfile.v1.command": run.origin.code], ignoreCache: stage.ignoresCache, location: location(of: run.origin))
+    vertex.linuxResources = options.resources
+    stage.state = try stage.state.run(exec, options: vertex).root
     stage.commit("RUN " + Converter.historyLine(script.arguments, stage.arguments, environment), layer: true, isStep: true, epoch: epoch)
   }
 

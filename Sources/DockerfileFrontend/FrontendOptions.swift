@@ -17,6 +17,8 @@ struct FrontendOptions: Sendable {
   /// Bytes of `/dev/shm`; 0 leaves the engine's default.
   var shmSize: Int64 = 0
   var ulimits: [Pb_Ulimit] = []
+  /// nil: none is asked for.
+  var resources: Pb_LinuxResources?
   var cgroupParent = ""
   var hostname = ""
   var cacheNamespace = ""
@@ -74,6 +76,7 @@ struct FrontendOptions: Sendable {
       guard let size = Int64(text), size >= 0 else { throw FrontendOptions.invalid("shm-size", text, "a number of bytes") }
       shmSize = size
     }
+    resources = try FrontendOptions.resources(attributes)
     if let text = attributes["add-hosts"], !text.isEmpty { extraHosts = try FrontendOptions.hosts(text) }
     if let text = attributes["ulimit"], !text.isEmpty { ulimits = try FrontendOptions.fields(text, of: "ulimit").map(FrontendOptions.ulimit) }
     if let text = attributes["platform"], !text.isEmpty {
@@ -92,6 +95,28 @@ struct FrontendOptions: Sendable {
     }
   }
 
+  /// Limits of steps by control groups.
+  private static func resources(_ attributes: [String: String]) throws -> Pb_LinuxResources? {
+    func number(_ key: String, _ isValid: (Int64) -> Bool, _ expected: String) throws -> Int64 {
+      guard let text = attributes[key], !text.isEmpty else { return 0 }
+      guard let number = Int64(text), isValid(number) else { throw invalid(key, text, expected) }
+      return number
+    }
+    func set(_ key: String) throws -> String {
+      let text = attributes[key] ?? ""
+      guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "-") }) else { throw invalid(key, text, "a list as 0-3,5") }
+      return text
+    }
+    var out = Pb_LinuxResources()
+    out.memory = try number("memory", { $0 > 0 }, "a number of bytes")
+    out.memorySwap = try number("memswap", { $0 == -1 || $0 > 0 }, "a number of bytes, or -1")
+    out.cpuShares = UInt64(try number("cpushares", { $0 > 0 }, "a number above 0"))
+    out.cpuPeriod = UInt64(try number("cpuperiod", { $0 > 0 }, "a number of microseconds"))
+    out.cpuQuota = try number("cpuquota", { $0 > 0 }, "a number of microseconds")
+    (out.cpusetCpus, out.cpusetMems) = (try set("cpusetcpus"), try set("cpusetmems"))
+    return out == Pb_LinuxResources() ? nil : out
+  }
+
   static func invalid(_ key: String, _ value: String, _ expected: String) -> BuildError {
     BuildError(.invalidArgument, .usage, "invalid \(key) \"\(value.prefix(200))\": expected \(expected)")
   }
@@ -106,9 +131,6 @@ struct FrontendOptions: Sendable {
       if let name = key.dropping(prefix: "context:") { throw unsupported("a named context (\(name)=\(value))", instead: "name the image or the folder in the Dockerfile itself, or take it from an ARG") }
       if key == "attest:sbom" { throw unsupported("an SBOM attestation made while building", instead: "build with --sbom=false") }
       if key == "requestid" { throw unsupported("the frontend request \(value)") }
-      if ["memory", "memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems"].contains(key), !value.isEmpty {
-        throw unsupported("a resource limit of steps (\(key))", instead: "limit the whole build with a control group, as systemd-run --scope -p MemoryMax=… does")
-      }
       if key == "override-copy-image", !value.isEmpty { throw BuildError(.invalidArgument, .usage, "override-copy-image no longer exists: copies need no helper image") }
       if key == "frontend.caps" {
         for capability in value.split(separator: ",") where capability != "moby.buildkit.frontend.inputs" && !capability.contains("+forward") {

@@ -50,7 +50,8 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     refs = try await RefStore.open(store: store, snapshotter: options.obstacle == nil ? .automatic : .plain)
     let scratch = root + "/run"
     executor = try await Blocking.run { try ContainerExecutor(.fromEnvironment(scratch: scratch, obstacle: options.obstacle)) }
-    notes = try await Blocking.run { EnvironmentNotes.all(root: root, obstacle: options.obstacle) }
+    let overlayProblem = refs.overlayProblem
+    notes = try await Blocking.run { EnvironmentNotes.all(root: root, obstacle: options.obstacle, overlayProblem: overlayProblem) }
     credentials = DockerCredentials(DockerConfigCredentials(environment: environment))
     engine = Engine(
       store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),

@@ -65,8 +65,11 @@ package enum HostFacts {
     return min(machine, Cgroup.memoryLimit() ?? machine)
   }()
 
-  /// Bytes that the machine can give without swapping.
-  package static var availableMemory: UInt64 { meminfo("MemAvailable") ?? memory }
+  /// Bytes that the machine, and this process's cgroup, can give without swapping.
+  package static var availableMemory: UInt64 {
+    let machine = meminfo("MemAvailable") ?? memory
+    return min(machine, Cgroup.memoryLeft() ?? machine)
+  }
 
   private static func meminfo(_ key: String) -> UInt64? {
     guard let text = Files.text("/proc/meminfo") else { return nil }
@@ -109,6 +112,11 @@ enum Cgroup {
 
   /// The values of a file in this process's group and in each group above it, up to the root. In a container only the mounted part shows.
   private static func chain(v2 file: String, v1 controller: String, _ v1File: String) -> [String] {
+    chain(v2: file, v1: controller, v1File, also: []).compactMap { $0[file] ?? $0[v1File] }
+  }
+
+  /// The same with more files of each group, by their names.
+  private static func chain(v2 file: String, v1 controller: String, _ v1File: String, also more: [String]) -> [[String: String]] {
     guard let text = Files.text("/proc/self/cgroup") else { return [] }
     for line in text.split(separator: "\n") {
       let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
@@ -118,10 +126,15 @@ enum Cgroup {
       guard isV2 && Files.exists(root + "/cgroup.controllers") || isV1 else { continue }
       let base = isV2 ? root : root + "/" + controller
       var parts = fields[2].split(separator: "/").filter { $0 != ".." }
-      var values: [String] = []
+      var groups: [[String: String]] = []
       while true {
-        if let value = Files.text(([Substring(base)] + parts + [Substring(isV2 ? file : v1File)]).joined(separator: "/")) { values.append(value) }
-        if parts.popLast() == nil { return values }
+        let group = ([Substring(base)] + parts).joined(separator: "/"), name = isV2 ? file : v1File
+        if let value = Files.text(group + "/" + name) {
+          var values = [name: value]
+          for other in more { values[other] = Files.text(group + "/" + other) }
+          groups.append(values)
+        }
+        if parts.popLast() == nil { return groups }
       }
     }
     return []
@@ -130,6 +143,18 @@ enum Cgroup {
   static func memoryLimit() -> UInt64? {
     // "max" is no number; v1's "no limit" is a huge one.
     chain(v2: "memory.max", v1: "memory", "memory.limit_in_bytes").compactMap { UInt64($0.filter { !$0.isWhitespace }) }.filter { $0 > 0 }.min()
+  }
+
+  /// The least that a group above has left; what it keeps of files that nobody uses can be had.
+  static func memoryLeft() -> UInt64? {
+    chain(v2: "memory.max", v1: "memory", "memory.limit_in_bytes", also: ["memory.current", "memory.usage_in_bytes", "memory.stat"]).compactMap { values -> UInt64? in
+      func number(_ name: String) -> UInt64? { values[name].flatMap { UInt64($0.filter { !$0.isWhitespace }) } }
+      guard let limit = number("memory.max") ?? number("memory.limit_in_bytes"), let used = number("memory.current") ?? number("memory.usage_in_bytes") else { return nil }
+      let idle = values["memory.stat"]?.split(separator: "\n").first { $0.hasPrefix("inactive_file ") || $0.hasPrefix("total_inactive_file ") }
+        .flatMap { $0.split(separator: " ").last }.flatMap { UInt64($0) } ?? 0
+      let busy = used > idle ? used - idle : 0
+      return limit > busy ? limit - busy : 0
+    }.min()
   }
 
   static func cpuQuota() -> Double? {

@@ -61,6 +61,11 @@
       let step = words.first.map(String.init) ?? "", number = words.count > 1 ? Int32(words[1]) ?? 0 : 0
       func setting(_ path: String) -> Int? { read(path).flatMap { Int($0.filter { !$0.isWhitespace }) } }
       func error(_ message: String) -> HostError { HostError(.unavailable, errno: number, operation: "enter a user namespace", message: message) }
+      // Ubuntu lets the namespace be made, and then nothing be done in it.
+      func appArmor() -> HostError? {
+        guard setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1 else { return nil }
+        return error("AppArmor forbids unprivileged user namespaces; allow them with: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give this program an AppArmor profile with \"userns,\"")
+      }
       if step.hasPrefix("unshare") {
         if setting("/proc/sys/user/max_user_namespaces") == 0 {
           return error("this host allows no user namespaces; allow them with: sudo sysctl user.max_user_namespaces=15000")
@@ -68,14 +73,12 @@
         if setting("/proc/sys/kernel/unprivileged_userns_clone") == 0 {
           return error("this host allows user namespaces to root only; allow them with: sudo sysctl kernel.unprivileged_userns_clone=1, or run as root")
         }
+        if let error = appArmor() { return error }
         if number == ENOSPC { return error("too many user namespaces are open; see: sysctl user.max_user_namespaces") }
         if number == EINVAL { return error("the kernel was built without user namespaces; run as root") }
-        return error("the container or host that this runs in forbids user namespaces (a seccomp profile or AppArmor); in Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged")
+        return error("the container or host that this runs in forbids user namespaces (a seccomp profile or AppArmor); in Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined, or --privileged")
       }
-      if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1 {
-        return error("AppArmor forbids unprivileged user namespaces; allow them with: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give this program an AppArmor profile with \"userns,\"")
-      }
-      return error("\(step) failed")
+      return appArmor() ?? error("\(step) failed")
     }
   }
 #endif

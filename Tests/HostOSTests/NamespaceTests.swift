@@ -87,6 +87,8 @@
       #expect(message("unshare-user 1", ["/proc/sys/kernel/unprivileged_userns_clone": "0\n"]).contains("unprivileged_userns_clone=1"))
       #expect(message("unshare-user 1", [:]).contains("seccomp"))
       #expect(message("unshare-user 22", [:]).contains("without user namespaces"))
+      #expect(message("unshare-user 1", ["/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"]).contains("AppArmor"))
+      #expect(message("propagation 13", ["/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"]).contains("AppArmor"))
       #expect(message("uid_map 1", ["/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"]).contains("AppArmor"))
     }
   }

@@ -44,7 +44,7 @@ import Testing
         #expect(isExit ? code == 0 || code == 128 + signal : status & 0x7f == signal, "\(delay): \(status) \(first.output)")
         var left: [String] = []
         repeat {
-          left = remains([token, environment.tool.root])
+          left = Leftovers.of([token, environment.tool.root])
           if !left.isEmpty { try await Task.sleep(for: .milliseconds(50)) }
         } while !left.isEmpty && ContinuousClock.now - ended < .seconds(4)
         #expect(left == [], "\(delay)")
@@ -52,6 +52,7 @@ import Testing
         let next = try await environment.tool.run(build + ["--output=type=local,dest=\(out)"])
         try #require(next.succeeded, "\(delay): \(next.everything)")
         for platform in ["linux_amd64", "linux_arm64"] { try await check(out + "/" + platform) }
+        #expect(Leftovers.files(inStore: environment.tool.root) == [])
       }
       _ = try await environment.pulled(environment.image("crash:4"))
     }
@@ -62,19 +63,6 @@ import Testing
     #expect(Files.text(tree + "/r.sum")?.hasPrefix(sum) == true)
     #expect(Files.text(tree + "/n") == "1000000\n" && Files.text(tree + "/f")?.count == 1_000_000)
     #expect(try Directory.open(tree + "/d").entries().map(\.name).sorted() == ["1", "2", "4"])
-  }
-
-  /// Processes that have one of the words in their environment, and mounts beneath a path of that name in anybody's sight.
-  private func remains(_ words: [String]) -> [String] {
-    var found: [String] = []
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
-      guard let pid = Int32(name), pid != getpid(), let state = Files.text("/proc/\(pid)/stat")?.split(separator: ")").last?.first(where: { $0 != " " }), state != "Z" else { continue }
-      for file in ["environ", "mountinfo"] {
-        guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/\(file)") else { continue }
-        for word in words where data.range(of: Data(word.utf8)) != nil { found.append("\(pid) \(Files.text("/proc/\(pid)/comm") ?? ""): \(word) in \(file)") }
-      }
-    }
-    return found
   }
 
   /// Who builds the same at the same time, from an empty store, waits for the one that is first.

@@ -13,6 +13,7 @@ struct ExecOperation: Op {
   let platform: Platform
   let inputCount: Int
   let services: EngineServices
+  var resources = StepResources()
 
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
     let key = try OpCacheKey.exec(op, platform: platform, inputCount: inputCount)
@@ -81,7 +82,7 @@ struct ExecOperation: Op {
     return ProcessSpec(
       arguments: meta.args, environment: environment, workingDirectory: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user,
       hostname: meta.hostname.isEmpty ? nil : meta.hostname, network: network(), extraHosts: meta.extraHosts.map { .init(name: $0.host, address: $0.ip) },
-      limits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, mounts: mounts.processMounts, platform: platform,
+      limits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, resources: resources, mounts: mounts.processMounts, platform: platform,
       readOnlyRoot: mounts.readOnlyRoot)
   }
 
@@ -103,7 +104,7 @@ struct ExecOperation: Op {
     let log = services.stepLogs.log(of: context.vertex.digest, build: (try? services.session(of: context).id) ?? "")
     let locks = (context.keyLock as? StoreKeyLock)?.locks.map(\.descriptor) ?? []
     defer { log.discard() }
-    let exit = try await services.executor.run(spec, root: root, locks: locks) { output in
+    let exit = try await StepDeadline.run(spec, root: root, locks: locks, seconds: try? services.session(of: context).stepTimeout, services.executor) { output in
       switch output {
       case .standardOutput(let bytes):
         tail.add(bytes)
@@ -114,6 +115,10 @@ struct ExecOperation: Op {
         log.write(bytes)
         context.progress.log(bytes, stream: 2)
       }
+    }
+    guard let exit else {
+      throw BuildError(
+        .deadlineExceeded, .build, "process \"\(op.meta.args.joined(separator: " "))\" took longer than --step-timeout allows, and was killed", output: tail.lines, logFile: log.keep())
     }
     let allowed = op.meta.validExitCodes.isEmpty ? [0] : op.meta.validExitCodes
     guard !allowed.contains(exit.code) else { return }

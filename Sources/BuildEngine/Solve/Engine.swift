@@ -50,8 +50,10 @@ package final class Engine: Sendable {
     self.services = services
     let cache = StoredCache(
       id: "local", keys: SQLiteCacheKeyStorage(store: store), results: StoredResults(refs: refs))
-    solver = Solver(
-      SolverOptions(cache: cache, jobs: options.jobs, keyLocking: StoreKeyLocking(locks: store.locks)) { vertex in try services.resolve(vertex) })
+    var solving = SolverOptions(cache: cache, jobs: options.jobs, keyLocking: StoreKeyLocking(locks: store.locks)) { vertex in try services.resolve(vertex) }
+    // What no further step is begun with: it would have others killed, or swapped out.
+    solving.hasRoom = { HostFacts.availableMemory > min(256 << 20, HostFacts.memory / 16) }
+    solver = Solver(solving)
   }
 
   package func shutdown() async {
@@ -70,7 +72,7 @@ package final class Engine: Sendable {
     let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store))
     let session = SolveSession(
       id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry), recorder: recorder,
-      keepsFailedStep: request.keepsFailedStep)
+      keepsFailedStep: request.keepsFailedStep, stepTimeout: request.stepTimeout)
     let context = try? await client.files.directory(named: "context")
     let place = Digest.sha256(of: "internal:\(request.ref):snapshots")
     let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
@@ -190,6 +192,9 @@ package final class Engine: Sendable {
         rest += vertex.inputs.map(\.vertex)
         guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
         if let refusal = ExecOperation.refusal(exec) { throw ErrorTranslation.placed(refusal, vertex, payload) }
+        if let obstacle = await services.executor.obstacle(to: StepResources(payload.resources)) {
+          throw ErrorTranslation.placed(BuildError(.failedPrecondition, .build, "\(obstacle)"), vertex, payload)
+        }
         if !platforms.contains(payload.platform) { platforms.append(payload.platform) }
       }
     }

@@ -123,8 +123,11 @@ final class SolveSession: Sendable {
   let downloads = KeyedFlights()
   let recorder: BuildRecorder
   let keepsFailedStep: Bool
+  /// Seconds.
+  let stepTimeout: Double?
 
-  init(id: String, client: any ClientServices, registry: RegistryClient, images: ImageResolver, recorder: BuildRecorder, keepsFailedStep: Bool = false) {
+  init(id: String, client: any ClientServices, registry: RegistryClient, images: ImageResolver, recorder: BuildRecorder, keepsFailedStep: Bool = false, stepTimeout: Double? = nil) {
+    self.stepTimeout = stepTimeout
     self.id = id
     self.client = client
     self.registry = registry

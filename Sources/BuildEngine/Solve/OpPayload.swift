@@ -1,3 +1,4 @@
+internal import BuildExecutor
 internal import BuildInterface
 internal import BuildKitProto
 internal import BuildProgress
@@ -10,6 +11,8 @@ struct OpPayload: Sendable {
   let op: Pb_Op
   let platform: Platform
   let locations: [SourceLocation]
+  /// Limits of a step; no part of what it is.
+  var resources = Pb_LinuxResources()
 }
 
 /// Turns loaded definitions into the solver's vertices. Vertices with one digest are one object within a build.
@@ -37,7 +40,7 @@ struct GraphLoader {
       let p = loaded.op.platform
       platform = Platform(os: p.os, architecture: p.architecture, variant: p.variant, osVersion: p.osversion, osFeatures: p.osfeatures)
     }
-    return OpPayload(op: loaded.op, platform: platform.normalized, locations: loaded.locations)
+    return OpPayload(op: loaded.op, platform: platform.normalized, locations: loaded.locations, resources: loaded.metadata.linuxResources)
   }
 
   private func options(_ metadata: Pb_OpMetadata) -> BuildSolver.VertexOptions {
@@ -57,7 +60,7 @@ extension EngineServices {
     case .source(let source): return try self.source(source, payload)
     case .exec(let exec):
       if let refusal = ExecOperation.refusal(exec) { throw refusal }
-      return ExecOperation(op: exec, platform: payload.platform, inputCount: vertex.inputs.count, services: self)
+      return ExecOperation(op: exec, platform: payload.platform, inputCount: vertex.inputs.count, services: self, resources: StepResources(payload.resources))
     case .file(let file): return FileOperation(op: file, inputCount: vertex.inputs.count, services: self)
     case .merge, .diff, .build, .passthrough:
       throw InvalidDefinition("\(vertex.name): this kind of op (merge, diff, build) is not supported yet")
@@ -87,5 +90,13 @@ extension EngineServices {
     case "http", "https": return try HTTPSource(source, services: self)
     default: throw InvalidDefinition("source \(identifier): sources of this kind are not supported yet")
     }
+  }
+}
+
+extension StepResources {
+  init(_ limits: Pb_LinuxResources) {
+    self.init(
+      memory: limits.memory, memorySwap: limits.memorySwap, cpuShares: limits.cpuShares, cpuPeriod: limits.cpuPeriod, cpuQuota: limits.cpuQuota,
+      cpusetCPUs: limits.cpusetCpus, cpusetMems: limits.cpusetMems)
   }
 }

@@ -22,7 +22,7 @@ int manifold_supervisor_socketpair(int pair[2]);
 int manifold_supervisor_memory(const void *bytes, unsigned long length);
 
 /// Makes a control group beneath a directory (version 1: of the devices controller) whose processes may make device nodes, but open only the harmless
-/// ones: null, zero, full, random, urandom, tty, ptmx, pseudo-terminals. 0 or a negated errno, and then there is none.
+/// ones: null, zero, full, random, urandom, tty, ptmx, pseudo-terminals (version 0: any). 0 or a negated errno, and then there is none.
 int manifold_device_group(int parent, const char *name, int version);
 
 /// A filesystem of the kernel's (binfmt_misc), mounted nowhere: a descriptor of its root, or a negated errno.

@@ -158,12 +158,16 @@ struct BuildCommand: AsyncParsableCommand {
   @Flag(name: .customLong("debug-on-error"), help: "When a step fails, open its shell in its filesystem, at its platform.")
   var debugOnError = false
 
+  @OptionGroup var limits: LimitOptions
+
   @OptionGroup(visibility: .hidden) var toCome: BuildOptionsToCome
 
   mutating func run() async throws {
     let composition = try Composition.required()
     let facts = try CommandFacts.current()
     let build = BuildRun(plan: try plan(facts), facts: facts)
-    try await Interruption.guarding { _ in try await build.run(composition) }
+    let seconds = try limits.checkedTimeout()
+    let tooLong = BuildError(.deadlineExceeded, .build, "the build took longer than \(limits.timeout ?? "") (--timeout) and was stopped")
+    try await Interruption.guarding { _ in try await Deadline.within(seconds, tooLong) { try await build.run(composition) } }
   }
 }

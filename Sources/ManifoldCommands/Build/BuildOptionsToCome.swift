@@ -10,15 +10,7 @@ struct BuildOptionsToCome: ParsableArguments {
   @Flag(name: .customLong("check"), help: .hidden) var check = false
   @Option(name: .customLong("policy"), parsing: .unconditionalSingleValue, help: .hidden) var policy: [String] = []
   @Option(name: .customLong("print"), parsing: .unconditional, help: .hidden) var print: String?
-  @Option(name: .customLong("resource"), parsing: .unconditionalSingleValue, help: .hidden) var resource: [String] = []
   @Option(name: .customLong("ssh"), parsing: .unconditionalSingleValue, help: .hidden) var ssh: [String] = []
-  @Option(name: [.customLong("memory"), .customShort("m")], parsing: .unconditional, help: .hidden) var memory: String?
-  @Option(name: .customLong("memory-swap"), parsing: .unconditional, help: .hidden) var memorySwap: String?
-  @Option(name: [.customLong("cpu-shares"), .customShort("c")], parsing: .unconditional, help: .hidden) var cpuShares: String?
-  @Option(name: .customLong("cpu-period"), parsing: .unconditional, help: .hidden) var cpuPeriod: String?
-  @Option(name: .customLong("cpu-quota"), parsing: .unconditional, help: .hidden) var cpuQuota: String?
-  @Option(name: .customLong("cpuset-cpus"), parsing: .unconditional, help: .hidden) var cpusetCPUs: String?
-  @Option(name: .customLong("cpuset-mems"), parsing: .unconditional, help: .hidden) var cpusetMems: String?
   // Without effect for the peers too.
   @Flag(name: .customLong("rm"), help: .hidden) var rm = false
   @Flag(name: .customLong("force-rm"), help: .hidden) var forceRM = false
@@ -38,14 +30,11 @@ struct BuildOptionsToCome: ParsableArguments {
 
   func refuse() throws {
     let lists: [(String, [String])] = [
-      ("--build-context", buildContexts), ("--policy", policy),
-      ("--resource", resource), ("--ssh", ssh),
+      ("--build-context", buildContexts), ("--policy", policy), ("--ssh", ssh),
     ]
     if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }
     let singles: [(String, String?)] = [
-      ("--builder", builder), ("--call", call == "build" ? nil : call), ("--print", print), ("--memory", memory), ("--memory-swap", memorySwap),
-      ("--cpu-shares", cpuShares),
-      ("--cpu-period", cpuPeriod), ("--cpu-quota", cpuQuota), ("--cpuset-cpus", cpusetCPUs), ("--cpuset-mems", cpusetMems),
+      ("--builder", builder), ("--call", call == "build" ? nil : call), ("--print", print),
     ]
     for (name, value) in singles { if let value { throw BuildError.notYet("\(name) \(value)") } }
     if check { throw BuildError.notYet("--check") }

@@ -65,6 +65,8 @@ extension BuildCommand {
       ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, cacheImports: caches.imports,
       cacheExports: caches.exports, entitlements: try allowed())
     request.keepsFailedStep = debugOnError
+    request.stepTimeout = try limits.checkedStepTimeout()
+    _ = try limits.checkedTimeout()
     return BuildPlan(
       request: request,
       client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), loads: output.loads, settings: settings,
@@ -102,8 +104,9 @@ extension BuildCommand {
       let bytes = try StepSettings.bytes(shmSize, option: "--shm-size")
       if bytes > 0 { out["shm-size"] = String(bytes) }
     }
-    let limits = try StepSettings.ulimits(ulimits)
-    if !limits.isEmpty { out["ulimit"] = limits }
+    let processLimits = try StepSettings.ulimits(ulimits)
+    if !processLimits.isEmpty { out["ulimit"] = processLimits }
+    out.merge(try limits.resourceAttributes()) { $1 }
     switch network {
     case "", "default": break
     case "host", "none": out["force-network-mode"] = network
