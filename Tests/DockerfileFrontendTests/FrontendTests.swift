@@ -58,7 +58,7 @@ struct Trial: ~Copyable {
 
   @Test(arguments: [
     (["context:base": "docker-image://x"], "a named context (base=docker-image://x)"), (["platform": "windows/amd64"], "building for windows/amd64"),
-    (["context": "https://github.com/a/b.git"], "a remote build context"), (["attest:sbom": "generator=x"], "SBOM"), (["memory": "100"], "resource limit"),
+    (["context": "https://github.com/a/b.git"], "a remote build context"), (["attest:sbom": "generator=x"], "SBOM"),
     (["build-arg:BUILDKIT_SYNTAX": "example.com/f:1 x"], "the frontend example.com/f:1"), (["requestid": "frontend.lint"], "frontend.lint"),
     (["frontend.caps": "moby.buildkit.frontend.contexts"], "moby.buildkit.frontend.contexts"), (["build-arg:SOURCE_DATE_EPOCH": "stage"], "SOURCE_DATE_EPOCH=stage"),
   ])
