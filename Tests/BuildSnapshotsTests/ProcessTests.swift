@@ -120,7 +120,9 @@
         // While it lives, its snapshots are its own.
         let beside = try await openRefs(root)
         #expect(try await beside.count("ref") == 4)
-        #expect(try beside.directories == 5)
+        // Where overlays cannot be mounted a tree is one directory, not one a layer.
+        let isOverlay = beside.overlayProblem == nil
+        #expect(try !isOverlay || beside.directories == 5)
         try await beside.close()
         try Processes.kill(pid, signal: SIGKILL)
         _ = try await other.value
@@ -130,7 +132,7 @@
         let after = try await openRefs(root)
         #expect(try await after.count("ref") == 3)
         #expect(try await after.count("snapshot_holder") == 2)
-        #expect(try after.directories == 4)
+        #expect(try !isOverlay || after.directories == 4)
         let id = try #require(try await after.store.read { try String.fetchOne($0, sql: "SELECT id FROM ref WHERE durable = 1") })
         let found = try #require(try await after.ref(id))
         #expect(try await found.listing().count == 2)

@@ -125,7 +125,7 @@ import Testing
     ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."],
     ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--provenance=true", "."],
     ["--provenance", "mode=max", "."], ["--sbom=true", "."],
-    ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["-m", "1g", "."], ["--allow", "security.insecure", "."],
+    ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["--allow", "security.insecure", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
   ])
   func refusedByName(_ arguments: [String]) throws {

@@ -124,7 +124,11 @@ private final class DirectoryCopyWalk {
   /// A directory of the destination stays, with what is in it; anything else gives way.
   static func makeDirectory(_ name: String, in destination: Directory) throws {
     if let status = try destination.statusIfPresent(name) {
-      if status.kind == .directory { return }
+      if status.kind == .directory {
+        // One that its owner may not write to (an earlier output of the same): its mode is set again afterwards.
+        if status.permissions & 0o700 != 0o700 { try? destination.setDiskMode(name, status.permissions | 0o700) }
+        return
+      }
       try destination.unlink(name)
     }
     try destination.makeDirectory(name, mode: 0o700)
