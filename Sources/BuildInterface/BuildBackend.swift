@@ -16,6 +16,15 @@ package protocol LocalEngine: Sendable {
   func images() async throws -> [LocalImage]
   /// Runs a command in an image; returns its exit status.
   func run(_ request: RunRequest) async throws -> Int32
+  /// Takes a name away from an image of the local store; false when nothing has it.
+  func removeImage(_ reference: Reference) async throws -> Bool
+  /// What takes room in the store. The sizes add up to what is on the disk.
+  func diskUsage() async throws -> [UsageRecord]
+  /// Removes cache; answers, and tells `removed` on the way, what is gone.
+  @discardableResult
+  func prune(_ request: PruneRequest, removed: @escaping @Sendable (UsageRecord) -> Void) async throws -> [UsageRecord]
+  /// Reads the whole store again. With `repair`, what is broken goes, so that the next build makes it anew.
+  func verifyStore(repair: Bool) async throws -> StoreReport
 }
 
 /// A look into a step that failed, for a build that was asked to keep it (`SolveRequest.keepsFailedStep`).

@@ -44,32 +44,45 @@ extension RefStore {
       let lock = try await store.locks.lock(Self.lockName(key, instance), shared: isShared)
       return (lock, try await makeInstance(key, instance, name: id, base: base))
     }
-    if let (lock, snapshot) = held { return try await use(key, id, lock, snapshot) }
-    return try await waitForInstance(key, id, onWait)
+    if let (lock, snapshot) = held {
+      if let mount = try await use(id, lock, snapshot) { return mount }
+      // It was pruned meanwhile.
+      return try await cacheMount(id: id, sharing: sharing, base: base, onWait: onWait)
+    }
+    if let mount = try await waitForInstance(key, id, onWait) { return mount }
+    return try await cacheMount(id: id, sharing: sharing, base: base, onWait: onWait)
   }
 
-  private static func lockName(_ key: String, _ instance: Int64) -> String { "cache:\(instance):\(key)" }
+  static func lockName(_ key: String, _ instance: Int64) -> String { "cache:\(instance):\(key)" }
 
-  /// Until one of them is free.
-  private func waitForInstance(_ key: String, _ id: String, _ onWait: (@Sendable () -> Void)?) async throws -> CacheMountRef {
-    guard let first = try await store.read({ try Int64.fetchOne($0, sql: "SELECT min(instance) FROM cache_mount WHERE key = ?", arguments: [key]) }) else {
-      // It was pruned meanwhile.
-      return try await cacheMount(id: id, sharing: .locked, onWait: onWait)
-    }
+  /// Until the first of them is free; nil when it is gone by then.
+  private func waitForInstance(_ key: String, _ id: String, _ onWait: (@Sendable () -> Void)?) async throws -> CacheMountRef? {
+    guard let first = try await store.read({ try Int64.fetchOne($0, sql: "SELECT min(instance) FROM cache_mount WHERE key = ?", arguments: [key]) }) else { return nil }
     let lock = try await store.locks.lock(Self.lockName(key, first), onWait: onWait)
     let snapshot = try await store.read { try Int64.fetchOne($0, sql: "SELECT snapshot FROM cache_mount WHERE key = ? AND instance = ?", arguments: [key, first]) }
-    guard let snapshot else { throw SnapshotError(.notFound, "the cache \(id) was removed while this step waited for it") }
-    return try await use(key, id, lock, snapshot)
+    guard let snapshot else {
+      lock.release()
+      return nil
+    }
+    return try await use(id, lock, snapshot)
   }
 
-  private func use(_ key: String, _ id: String, _ lock: FileLock, _ snapshot: Int64) async throws -> CacheMountRef {
+  /// Nil when it was removed before it was locked.
+  private func use(_ id: String, _ lock: FileLock, _ snapshot: Int64) async throws -> CacheMountRef? {
     do {
-      try await store.write { try $0.execute(sql: "UPDATE cache_mount SET last_used = ?, uses = uses + 1 WHERE snapshot = ?", arguments: [SnapshotClock.now, snapshot]) }
+      let isThere = try await store.write { db in
+        try db.execute(
+          sql: "UPDATE cache_mount SET last_used = ?, uses = uses + 1, used = ?, changed = 1 WHERE snapshot = ?",
+          arguments: [SnapshotClock.now, try UseOrder.next(db), snapshot])
+        return db.changesCount > 0
+      }
+      if isThere { return CacheMountRef(id: id, path: tree(snapshot), lock: lock) }
+      lock.release()
+      return nil
     } catch {
       lock.release()
       throw error
     }
-    return CacheMountRef(id: id, path: tree(snapshot), lock: lock)
   }
 
   /// A directory of its own, and no overlay: several may have it mounted.
@@ -85,7 +98,8 @@ extension RefStore {
       try await store.write { db in
         let now = SnapshotClock.now
         try db.execute(sql: "UPDATE snapshot SET state = 'ready' WHERE id = ?", arguments: [snapshot])
-        try db.execute(sql: "INSERT INTO cache_mount VALUES (?, ?, ?, ?, ?, ?, 0)", arguments: [key, instance, snapshot, name, now, now])
+        try db.execute(
+          sql: "INSERT INTO cache_mount (key, instance, snapshot, name, created, last_used, uses) VALUES (?, ?, ?, ?, ?, ?, 0)", arguments: [key, instance, snapshot, name, now, now])
       }
     } catch {
       await abandon([snapshot])

@@ -251,31 +251,4 @@ extension RefStore {
       }
     }
   }
-
-  /// Bytes on the disk; remembered once a snapshot does not change any more.
-  func size(of snapshot: Int64) async throws -> Int64 {
-    let row = try await store.read { db in
-      try Row.fetchOne(db, sql: "SELECT s.size, EXISTS (SELECT 1 FROM cache_mount c WHERE c.snapshot = s.id) FROM snapshot s WHERE s.id = ?", arguments: [snapshot])
-        .map { (size: $0[0] as Int64?, changes: $0[1] as Bool) }
-    }
-    if let size = row?.size { return size }
-    let path = tree(snapshot)
-    let size = try await blocking { isCancelled in try Self.allocated(Directory.open(path), depth: 0, isCancelled) }
-    if row?.changes == false { try await store.write { try $0.execute(sql: "UPDATE snapshot SET size = ? WHERE id = ? AND state = 'ready'", arguments: [size, snapshot]) } }
-    return size
-  }
-
-  private static func allocated(_ directory: Directory, depth: Int, _ isCancelled: () -> Bool) throws -> Int64 {
-    if isCancelled() { throw CancellationError() }
-    var total: Int64 = 0
-    for entry in try directory.entries() {
-      // What others remove meanwhile counts nothing.
-      guard let status = try directory.statusIfPresent(entry.name) else { continue }
-      total += status.kind == .regular && status.links > 1 ? status.allocated / Int64(status.links) : status.allocated
-      if status.kind == .directory, depth < TreeCopy.deepest, let below = try? directory.openDirectory(entry.name, follow: .none) {
-        total += try allocated(below, depth: depth + 1, isCancelled)
-      }
-    }
-    return total
-  }
 }

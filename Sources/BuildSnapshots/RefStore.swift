@@ -92,8 +92,10 @@ package final class RefStore: Sendable {
         return try self.collect(db, mine)
       }
       try await self.remove(gone)
-      // After the removal, so that what goes is not written first.
+      // After the removal, so that what goes is not written first. What is new is measured while the disk works.
+      async let measured: Void = Blocking.run { try self.measure() }
       try await self.flush()
+      try? await measured
       try await self.store.write { try $0.execute(sql: "DELETE FROM snapshot_holder WHERE id = ?", arguments: [holder]) }
     }
   }
@@ -136,6 +138,7 @@ package final class RefStore: Sendable {
       }
       let id = below ?? ""
       try self.claim(db, id)
+      try self.noteUse(db, id)
       return id
     }
     return ImmutableRef(self, id: id, providers: providers)
@@ -160,9 +163,9 @@ package final class RefStore: Sendable {
     let now = SnapshotClock.now
     try db.execute(
       sql: """
-        INSERT INTO ref (id, parent, diff_id, chain, blob_chain, durable, created, last_used, uses, description, record_type) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 1, ?, ?)
+        INSERT INTO ref (id, parent, diff_id, chain, blob_chain, durable, created, last_used, uses, description, record_type, used) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 1, ?, ?, ?)
         """,
-      arguments: [id, parent, diffID?.description, chain?.description, blobChain?.description, now, now, description, recordType.rawValue])
+      arguments: [id, parent, diffID?.description, chain?.description, blobChain?.description, now, now, description, recordType.rawValue, try UseOrder.next(db)])
   }
 
   /// Takes a snapshot of the same content, made for another ref.
@@ -191,7 +194,7 @@ package final class RefStore: Sendable {
       let rows = try RefRow.chain(db, id)
       guard !rows.isEmpty else { return nil }
       try self.claim(db, id)
-      try db.execute(sql: "UPDATE ref SET last_used = ?, uses = uses + 1 WHERE id = ?", arguments: [SnapshotClock.now, id])
+      try self.noteUse(db, id)
       return (rows, try BlobRow.all(db, rows.map(\.id)))
     }
     guard let (rows, blobs) = found else { return nil }
@@ -224,6 +227,11 @@ package final class RefStore: Sendable {
     return had
   }
 
+  private func noteUse(_ db: Database, _ id: String) throws {
+    try db.cachedStatement(sql: "UPDATE ref SET last_used = ?, uses = uses + 1, used = ? WHERE id = ?")
+      .execute(arguments: [SnapshotClock.now, try UseOrder.next(db), id])
+  }
+
   package func exists(_ id: String) async throws -> Bool {
     try await store.read { try Bool.fetchOne($0, sql: "SELECT EXISTS (SELECT 1 FROM ref WHERE id = ?)", arguments: [id]) ?? false }
   }
@@ -232,7 +240,7 @@ package final class RefStore: Sendable {
   package func retain(_ ref: ImmutableRef) async throws {
     let id = ref.id
     try await store.write { db in
-      try db.execute(sql: "UPDATE ref SET durable = 1, last_used = ? WHERE id = ?", arguments: [SnapshotClock.now, id])
+      try db.execute(sql: "UPDATE ref SET durable = 1, last_used = ?, used = ? WHERE id = ?", arguments: [SnapshotClock.now, try UseOrder.next(db), id])
       if db.changesCount == 0 { throw Self.notFound(id) }
     }
   }
@@ -338,16 +346,16 @@ private final class CancelFlag: Sendable {
 }
 
 /// So many at once; the rest wait in order.
-final class AsyncLimiter: Sendable {
+package final class AsyncLimiter: Sendable {
   private struct State {
     var free: Int
     var next: UInt64 = 0
     var waiting: [(id: UInt64, continuation: CheckedContinuation<Void, Never>)] = []
   }
   private let state: Mutex<State>
-  init(_ count: Int) { state = Mutex(State(free: count)) }
+  package init(_ count: Int) { state = Mutex(State(free: count)) }
 
-  func run<T: Sendable>(_ body: () async throws -> T) async throws -> T {
+  package func run<T: Sendable>(_ body: () async throws -> T) async throws -> T {
     await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
       let admitted = state.withLock { state in
         if state.free > 0 {

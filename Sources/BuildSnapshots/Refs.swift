@@ -48,6 +48,9 @@ package final class ImmutableRef: Sendable {
   /// Downloads and unpacks what is missing of the chain: its layers at once, and each once among all tasks and processes.
   package func prepare() async throws { _ = try await directories() }
 
+  /// Whether `prepare` would have nothing to do.
+  package var isPrepared: Bool { ready.withLock { $0 != nil } }
+
   func directories() async throws -> [String] {
     try checkUse()
     if let known = ready.withLock({ $0 }) { return known }

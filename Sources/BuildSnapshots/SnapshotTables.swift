@@ -43,7 +43,21 @@ enum SnapshotTables {
         CREATE TABLE cache_mount (key TEXT NOT NULL, instance INTEGER NOT NULL, snapshot INTEGER NOT NULL REFERENCES snapshot(id) ON DELETE CASCADE,
           name TEXT NOT NULL, created INTEGER NOT NULL, last_used INTEGER NOT NULL, uses INTEGER NOT NULL, PRIMARY KEY (key, instance)) WITHOUT ROWID;
         CREATE INDEX cache_mount_snapshot ON cache_mount (snapshot);
-        """)
+        """),
+    // `used` orders uses whatever the clock does. A snapshot's size is of its whole directory now; a cache directory's is measured again after uses, but not
+    // oftener than its cost allows.
+    StoreMigration(
+      "snapshots", 2,
+      sql: """
+        ALTER TABLE ref ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE cache_mount ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE cache_mount ADD COLUMN changed INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE cache_mount ADD COLUMN measured INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE cache_mount ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE snapshot ADD COLUMN fingerprint INTEGER;
+        UPDATE snapshot SET size = NULL;
+        CREATE INDEX snapshot_unmeasured ON snapshot (id) WHERE size IS NULL;
+        """),
   ]
 }
 

@@ -132,7 +132,7 @@ extension RefStore {
   private static let quiet: Int64 = 60_000_000_000
 
   /// Removes what processes that are gone have left, and what may have been lost when the machine stopped. Blocks.
-  func sweep() throws {
+  package func sweep() throws {
     guard let lock = try store.locks.tryLock("snapshots:sweep") else { return }
     defer { lock.release() }
     // Listed before the rows are read: a directory seen here had its row before.
@@ -165,6 +165,27 @@ extension RefStore {
     }
   }
 
+  /// Deletes refs that nobody needs, or that are of no use; answers snapshots to be removed.
+  func collectUnneeded(_ db: Database) throws -> [Int64] {
+    try forgetContentless(db)
+    return try collect(
+      db,
+      String.fetchAll(
+        db, sql: "SELECT id FROM ref WHERE durable = 0 AND NOT EXISTS (SELECT 1 FROM ref_claim WHERE ref = id) AND NOT EXISTS (SELECT 1 FROM ref child WHERE child.parent = ref.id)"))
+  }
+
+  /// Refs whose only content was lost, and all that stands on them, are results no more.
+  func forgetContentless(_ db: Database) throws {
+    try db.execute(
+      sql: """
+        WITH RECURSIVE lost(id) AS (
+          SELECT id FROM ref WHERE snapshot IS NULL AND flat IS NULL AND NOT EXISTS (SELECT 1 FROM ref_blob WHERE ref = id)
+            AND NOT EXISTS (SELECT 1 FROM ref_claim WHERE ref_claim.ref = ref.id)
+          UNION SELECT ref.id FROM lost JOIN ref ON ref.parent = lost.id WHERE ref.flat IS NULL)
+        UPDATE ref SET durable = 0 WHERE durable = 1 AND id IN (SELECT id FROM lost)
+        """)
+  }
+
   private func condemnLeftovers(_ db: Database) throws -> [Int64] {
     let boot = ProcessIdentity.current.bootID
     // The machine stopped before it was on the disk.
@@ -172,9 +193,7 @@ extension RefStore {
       try db.execute(sql: "UPDATE ref SET snapshot = NULL WHERE snapshot = ?", arguments: [id])
       try db.execute(sql: "UPDATE ref SET flat = NULL WHERE flat = ?", arguments: [id])
     }
-    let unclaimed = try String.fetchAll(
-      db, sql: "SELECT id FROM ref WHERE durable = 0 AND NOT EXISTS (SELECT 1 FROM ref_claim WHERE ref = id) AND NOT EXISTS (SELECT 1 FROM ref child WHERE child.parent = ref.id)")
-    var gone = try collect(db, unclaimed)
+    var gone = try collectUnneeded(db)
     // Being made or removed by nobody who lives; or ready, and of no use.
     let rest = try Int64.fetchAll(
       db,

@@ -131,6 +131,66 @@ int hostos_stat(int dirfd, const char *path, int follow, struct hostos_stat *out
   return result;
 }
 
+// Murmur's finaliser.
+static uint64_t mixed(uint64_t x) {
+  x ^= x >> 33, x *= UINT64_C(0xff51afd7ed558ccd);
+  x ^= x >> 33, x *= UINT64_C(0xc4ceb9fe1a85ec53);
+  return x ^ x >> 33;
+}
+
+// `above` stands for the names on the way.
+static uint64_t add_usage(struct hostos_usage *out, const struct stat *s, const char *name, uint64_t above) {
+  int directory = S_ISDIR(s->st_mode);
+  uint64_t bytes = (uint64_t)s->st_blocks * 512;
+  out->bytes += directory || s->st_nlink < 2 ? bytes : bytes / s->st_nlink;
+  uint64_t place = above;
+  for (; *name; name++) place = (place ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+  place = mixed(place);
+  uint64_t facts = s->st_mode;
+  if (!directory) {
+    struct hostos_stat filled;
+    fill(s, &filled);
+    facts = mixed(facts ^ mixed(filled.size)) ^ (uint64_t)filled.mtime_ns;
+  }
+  // A sum, whatever the order.
+  out->fingerprint += mixed(place ^ mixed(facts));
+  return place;
+}
+
+// Deeper trees than this are counted down to here: a descriptor is held for each level.
+enum { hostos_usage_depth = 512 };
+
+static void usage_below(int dirfd, const char *name, dev_t device, int depth, uint64_t place, struct hostos_usage *out) {
+  int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return;
+  DIR *dir = fdopendir(fd);
+  if (!dir) {
+    close(fd);
+    return;
+  }
+  struct dirent *entry;
+  while ((entry = readdir(dir))) {
+    const char *n = entry->d_name;
+    if (n[0] == '.' && (n[1] == 0 || (n[1] == '.' && n[2] == 0))) continue;
+    struct stat s;
+    if (fstatat(fd, n, &s, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    // Something is mounted there.
+    if (s.st_dev != device && S_ISDIR(s.st_mode)) continue;
+    uint64_t below = add_usage(out, &s, n, place);
+    if (S_ISDIR(s.st_mode) && depth < hostos_usage_depth) usage_below(fd, n, device, depth + 1, below, out);
+  }
+  closedir(dir);
+}
+
+int hostos_tree_usage(int dirfd, const char *path, struct hostos_usage *out) {
+  struct stat s;
+  out->bytes = out->fingerprint = 0;
+  if (fstatat(dirfd, path, &s, AT_SYMLINK_NOFOLLOW) != 0) return -errno;
+  uint64_t place = add_usage(out, &s, "", 0);
+  if (S_ISDIR(s.st_mode)) usage_below(dirfd, path, s.st_dev, 0, place, out);
+  return 0;
+}
+
 int hostos_mount_id(int fd, uint64_t *out) {
 #if defined(__linux__) && defined(STATX_MNT_ID)
   struct statx s;

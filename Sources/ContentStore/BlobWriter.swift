@@ -102,10 +102,12 @@ package final class BlobWriter: Sendable {
           if let promised, promised != found { throw StoreError(.digestMismatch, "the content promised as \(promised) is \(found)", digest: promised) }
         }
         try wrapping {
+          try file.syncData()
+          // Named before it is looked for: from then on nobody takes it away.
+          try store.take(found, size: file.status().allocated)
           if store.contains(found) {
             try store.directory.unlink(path)
           } else {
-            try file.syncData()
             try file.setMode(0o444)
             try store.directory.rename(path, to: StoreLayout.blob(found))
             store.noteUnsynced(found.algorithm)

@@ -60,6 +60,7 @@ extension ContentStore {
   /// One writer at a time, among all processes: a second one waits, and as a rule then finds the blob. What an earlier attempt left is kept and hashed:
   /// `offset` says where to go on. Throws CancellationError when the task is cancelled while it waits.
   package func writer(for digest: Digest, size: Int64? = nil, onWait: (@Sendable () -> Void)? = nil) async throws -> BlobWriter? {
+    try await keep([digest])
     if try hasBlob(digest, size: size) { return nil }
     let lock = try await locks.lock("ingest:\(digest)", onWait: onWait)
     do {
@@ -83,6 +84,7 @@ extension ContentStore {
   @discardableResult
   package func putBlocking(_ bytes: [UInt8], mediaType: MediaType = "application/octet-stream") throws -> OCIModel.Descriptor {
     let descriptor = OCIModel.Descriptor(mediaType: mediaType, of: bytes)
+    try keepBlocking([descriptor.digest])
     if try hasBlob(descriptor.digest, size: descriptor.size) { return descriptor }
     let writer = try writer()
     try writer.write(bytes)

@@ -16,7 +16,8 @@ import Darwin
 /// Any number of processes and of stores in one process may use a root at once. A blob is written to a file beneath `ingest`, checked,
 /// synced and renamed, so a name in `blobs` always means the whole content, whenever a process is killed. Its directory entry is
 /// synced before a transaction of `write` commits, so after a power failure no row refers to a blob that the disk never got; a row
-/// itself may be lost then (WAL, `synchronous=NORMAL`), which costs work and nothing else. Deleting is left to garbage collection.
+/// itself may be lost then (WAL, `synchronous=NORMAL`), which costs work and nothing else. Deleting is left to garbage collection
+/// (`removeBlobs`), which takes nothing that a live store has written, or found where it would have written it (`keep`).
 package final class ContentStore: Sendable {
   /// Absolute.
   package let root: String
@@ -25,6 +26,8 @@ package final class ContentStore: Sendable {
   package let locks: KeyLocks
 
   let directory: Directory
+  /// The lease that names what this store has written or relied on.
+  let session = StoreSession()
   let resumable = Mutex<[Digest: ResumePoint]>([:])
   /// Blobs renamed into place whose directory was not synced since, by algorithm.
   private let unsynced = Mutex<Set<Digest.Algorithm>>([])
@@ -56,10 +59,11 @@ package final class ContentStore: Sendable {
     let database = try StoreError.wrapping("cannot open the store's database", root: root) { try openDatabase(root, schema, locks) }
     let store = ContentStore(root: root, database: database, directory: directory, locks: locks)
     try store.sweep()
+    try store.countFirstBlobs()
     return store
   }
 
-  private static var ownMigrations: [StoreMigration] { LocalImages.migrations + Lease.migrations + FileHashCache.migrations }
+  private static var ownMigrations: [StoreMigration] { LocalImages.migrations + Lease.migrations + FileHashCache.migrations + BlobRow.migrations }
 
   private static func openDatabase(_ root: String, _ schema: StoreSchema, _ locks: KeyLocks) throws -> DatabasePool {
     var configuration = Configuration()
@@ -83,7 +87,10 @@ package final class ContentStore: Sendable {
   /// Writes what the log holds into the database and closes it. A process that merely ends loses nothing: the next one reads the log.
   package func close() async throws {
     let database = database
-    try await Blocking.run { try database.close() }
+    try await Blocking.run {
+      self.endSession()
+      try database.close()
+    }
   }
 
   // MARK: - Rows

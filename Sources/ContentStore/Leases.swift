@@ -10,8 +10,8 @@ import Musl
 import Darwin
 #endif
 
-/// A process's claim on content that nothing else refers to yet. Garbage collection takes nothing that a live process's lease names, and
-/// nothing that was made after the oldest live lease began: so work holds one lease for its length, and names only older things that it means to use.
+/// A process's claim on content that nothing else refers to yet. Garbage collection takes nothing that a live process's lease names. A store names in a lease of
+/// its own all blobs that it wrote, or would have written were they not there (`ContentStore.keep`), so others need one only for what they found otherwise.
 package struct Lease: Sendable {
   package let id: String
   private let store: ContentStore
@@ -24,7 +24,8 @@ package struct Lease: Sendable {
           pid INTEGER NOT NULL, start INTEGER NOT NULL, boot TEXT NOT NULL, namespace INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE lease_item (lease TEXT NOT NULL REFERENCES lease(id) ON DELETE CASCADE, kind TEXT NOT NULL, item TEXT NOT NULL,
           PRIMARY KEY (lease, kind, item)) WITHOUT ROWID;
-        """)
+        """),
+    StoreMigration("leases", 2, sql: "CREATE INDEX lease_item_item ON lease_item (kind, item);"),
   ]
 
   fileprivate init(_ store: ContentStore, label: String) async throws {
@@ -61,8 +62,6 @@ package struct Lease: Sendable {
   package static func pinned(_ db: Database, _ kind: String) throws -> Set<String> {
     try String.fetchSet(db, sql: "SELECT item FROM lease_item WHERE kind = ?", arguments: [kind])
   }
-  /// When the oldest lease began, in nanoseconds since 1970; nil when there is none.
-  package static func oldest(_ db: Database) throws -> Int64? { try Int64.fetchOne(db, sql: "SELECT min(created) FROM lease") }
 }
 
 extension ContentStore {
@@ -89,7 +88,7 @@ extension ContentStore {
   private static let partialLifetime: Int64 = 86_400_000_000_000
 
   /// Removes what processes that are gone have left: unfinished content, leases. Blocks.
-  func sweep() throws {
+  package func sweep() throws {
     for entry in try StoreError.wrapping("cannot list \(root)/\(StoreLayout.ingest)", root: root, { try directory.entries(StoreLayout.ingest) }) {
       let path = "\(StoreLayout.ingest)/\(entry.name)"
       // Another sweeper may be faster: what is gone is gone.
@@ -113,7 +112,9 @@ extension ContentStore {
 
   private func isOld(_ path: String) -> Bool {
     guard let status = try? directory.statusIfPresent(path) else { return false }
-    return StoreClock.now - status.mtime > Self.partialLifetime
+    // One from the future is of a clock that was wrong.
+    let age = StoreClock.now - status.mtime
+    return age > Self.partialLifetime || age < -Self.partialLifetime
   }
 }
 

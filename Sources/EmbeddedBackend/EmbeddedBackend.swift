@@ -27,11 +27,14 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     package var insecureRegistries: Set<String>
     /// Why this process could not enter namespaces of its own; steps cannot run then, and trees are whole copies.
     package var obstacle: String?
-    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = [], obstacle: String? = nil) {
+    /// How large the store may grow by itself.
+    package var storeLimit: StoreLimit
+    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = [], obstacle: String? = nil, storeLimit: StoreLimit = .automatic) {
       self.obstacle = obstacle
       self.root = root
       self.jobs = jobs
       self.insecureRegistries = insecureRegistries
+      self.storeLimit = storeLimit
     }
   }
 
@@ -57,7 +60,7 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
       store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),
       options: .init(
         jobs: options.jobs ?? EmbeddedBackend.defaultJobs, registry: RegistryConfiguration(insecureHosts: options.insecureRegistries, environment: environment),
-        platform: executor.emulation.hostPlatform))
+        platform: executor.emulation.hostPlatform, storeLimit: options.storeLimit))
   }
 
   /// Two steps a core, since steps wait for disks and networks too; fewer where memory is short (half a GiB a step).
@@ -83,6 +86,14 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
   }
 
   package func images() async throws -> [BuildInterface.LocalImage] { try await ImageList(store).images() }
+
+  package func removeImage(_ reference: Reference) async throws -> Bool { try await engine.removeImage(reference) }
+  package func diskUsage() async throws -> [UsageRecord] { try await engine.diskUsage() }
+  @discardableResult
+  package func prune(_ request: PruneRequest, removed: @escaping @Sendable (UsageRecord) -> Void) async throws -> [UsageRecord] {
+    try await engine.prune(request, removed: removed)
+  }
+  package func verifyStore(repair: Bool) async throws -> StoreReport { try await engine.verifyStore(repair: repair) }
 
   package func run(_ request: RunRequest) async throws -> Int32 {
     let terminal = Engine.Terminal(

@@ -8,6 +8,13 @@ import CHostOS
   import Darwin
 #endif
 
+/// How much of the disk a tree takes, and what it looks like without being read.
+package struct TreeUsage: Sendable, Equatable {
+  package var bytes: Int64
+  /// Of names, kinds, modes, and files' sizes and times: the same until something changes.
+  package var fingerprint: Int64
+}
+
 /// Whole files of the host by path. Blocks; call through Blocking.run.
 package enum Files {
   /// The file's bytes; more than `limit` are refused.
@@ -40,6 +47,13 @@ package enum Files {
     var s = hostos_stat()
     try checked(try withPath(path, "stat") { hostos_stat(AT_FDCWD, $0, followLast ? 1 : 0, &s) }, "stat", path)
     return FileStatus(s)
+  }
+
+  /// What a file or a whole tree takes on the disk, in blocks, as `du` counts them. What vanishes meanwhile counts nothing.
+  package static func usage(_ path: String) throws -> TreeUsage {
+    var usage = hostos_usage()
+    try checked(try withPath(path, "stat") { hostos_tree_usage(AT_FDCWD, $0, &usage) }, "stat", path)
+    return TreeUsage(bytes: Int64(clamping: usage.bytes), fingerprint: Int64(bitPattern: usage.fingerprint))
   }
 
   /// Makes a directory and what is missing above it. Symbolic links of the host are followed.

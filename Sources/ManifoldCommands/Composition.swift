@@ -37,11 +37,14 @@ package struct EngineSettings: Sendable, Hashable {
   /// Steps at once; nil is chosen from cores and memory.
   package var jobs: Int?
   package var debug: Bool
-  package init(root: String? = nil, insecureRegistries: Set<String> = [], jobs: Int? = nil, debug: Bool = false) {
+  /// How large the store may grow by itself.
+  package var storeLimit: StoreLimit
+  package init(root: String? = nil, insecureRegistries: Set<String> = [], jobs: Int? = nil, debug: Bool = false, storeLimit: StoreLimit = .automatic) {
     self.root = root
     self.insecureRegistries = insecureRegistries
     self.jobs = jobs
     self.debug = debug
+    self.storeLimit = storeLimit
   }
 }
 

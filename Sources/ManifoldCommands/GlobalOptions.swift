@@ -46,13 +46,13 @@ enum CommandLineForms {
     guard !globals.isEmpty, i < arguments.count, !arguments[i].hasPrefix("-") else { return arguments }
     var rest = Array(arguments[i...])
     // `imagetools inspect`: options belong to the inner verb.
-    let verbs = rest[0] == "imagetools" && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
+    let verbs = ["imagetools", "store"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
     rest.insert(contentsOf: globals, at: verbs)
     return rest
   }
 
   private static let flags: Set<String> = [
-    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
+    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests", "verbose", "force", "all", "repair",
   ]
 
   /// `--push=true` as `--push`; `--push=false` as nothing. What follows `run`'s image is its command's and is left alone, as all is behind `--`.

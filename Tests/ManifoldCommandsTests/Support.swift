@@ -88,6 +88,10 @@ final class FakeEngine: EmbeddedEngine {
     platforms.map { PlatformSupport(platform: $0, kind: $0 == amd64 ? .native : .emulated(by: "QEMU 7.2.22")) }
   }
   func images() async throws -> [LocalImage] { stored }
+  func removeImage(_ reference: Reference) async throws -> Bool { stored.contains { $0.reference == reference } }
+  func diskUsage() async throws -> [UsageRecord] { [] }
+  func prune(_ request: PruneRequest, removed: @escaping @Sendable (UsageRecord) -> Void) async throws -> [UsageRecord] { [] }
+  func verifyStore(repair: Bool) async throws -> StoreReport { StoreReport() }
   func run(_ request: RunRequest) async throws -> Int32 {
     state.withLock { $0.runs.append(request) }
     return try await onRun(request)

@@ -73,7 +73,7 @@ struct SQLiteCacheKeyStorage: CacheKeyStorage {
   }
 
   /// A key without results and links leads nowhere: the links to it go too, and so on up.
-  private static func release(_ result: String, _ db: Database) throws {
+  static func release(_ result: String, _ db: Database) throws {
     var keys = try String.fetchAll(db, sql: "SELECT key FROM cache_result WHERE id = ?", arguments: [result])
     try db.execute(sql: "DELETE FROM cache_result WHERE id = ?", arguments: [result])
     while let key = keys.popLast() {

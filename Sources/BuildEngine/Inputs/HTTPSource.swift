@@ -73,6 +73,7 @@ struct HTTPSource: Op {
   private var request: String { [url, filename, String(mode), String(uid), String(gid)].joined(separator: "\0") }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
+    try await services.collector.beforeStep()
     let found = try await file(context)
     let time = HTTPDate.nanoseconds(found.modified) ?? 0
     let layer = try await services.refs.newMutable(parent: nil, description: "http url \(url)", recordType: .regular)
@@ -101,6 +102,7 @@ struct HTTPSource: Op {
   /// What is to be written, its bytes in the store. Its time counts even where a checksum makes the key: it is that of the answer that brought it.
   private func file(_ context: OpContext) async throws -> Fetched {
     let found = try await resolved(context)
+    try await services.store.keep([found.digest])
     if services.store.contains(found.digest) {
       if checksum == nil { return found }
       if let known = try await remembered(), known.file.digest == found.digest { return known.file }
@@ -121,7 +123,9 @@ struct HTTPSource: Op {
       try Row.fetchOne(db, sql: "SELECT etag, digest, filename, modified FROM http_source WHERE request = ?", arguments: [key])
         .map { row in (etag: row[0] as String, digest: row[1] as String, filename: row[2] as String, modified: row[3] as String) }
     }
-    guard let known, let digest = Digest(known.digest), services.store.contains(digest) else { return nil }
+    guard let known, let digest = Digest(known.digest) else { return nil }
+    try await services.store.keep([digest])
+    guard services.store.contains(digest) else { return nil }
     return (Fetched(digest: digest, filename: known.filename, modified: known.modified), known.etag)
   }
 

@@ -128,13 +128,16 @@ final class ImageResolver: Sendable {
 
   /// A digest cannot come to mean something else: what the store has under it needs no registry.
   private func pinned(_ reference: Reference) async throws -> OCIModel.Descriptor? {
-    guard let digest = reference.digest, store.contains(digest) else { return nil }
+    guard let digest = reference.digest else { return nil }
+    try await store.keep([digest])
+    guard store.contains(digest) else { return nil }
     let text = try await bytes(digest, limit: DocumentLimits.manifest)
     guard let type = try? JSONValue(parsing: text)["mediaType"]?.stringValue else { return nil }
     return OCIModel.Descriptor(mediaType: MediaType(type), digest: digest, size: Int64(text.count))
   }
 
   private func document(_ descriptor: OCIModel.Descriptor, of reference: Reference) async throws -> [UInt8] {
+    try await store.keep([descriptor.digest])
     if store.contains(descriptor.digest) { return try await bytes(descriptor.digest, limit: DocumentLimits.manifest) }
     let fetched = try await client.manifest(reference, digest: descriptor.digest)
     _ = try await store.put(fetched.bytes, mediaType: fetched.descriptor.mediaType)
@@ -173,6 +176,7 @@ final class ImageResolver: Sendable {
     guard descriptor.size <= Int64(DocumentLimits.config) else {
       throw BuildError(.failedPrecondition, .registry, "\(reference.familiar): its config of \(descriptor.size) bytes is larger than the limit of \(DocumentLimits.config)")
     }
+    try await store.keep([descriptor.digest])
     if !store.contains(descriptor.digest) {
       try await client.fetchBlob(descriptor, from: reference, into: store)
     }

@@ -21,6 +21,7 @@ struct ExecOperation: Op {
   }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
+    try await services.collector.beforeStep()
     var mounts = ExecMounts(op: op, trees: try inputs.map { try TreeResult.of($0) }, services: services, context: context)
     var started: (spec: ProcessSpec, root: MountPlan)?
     do {

@@ -17,6 +17,7 @@ struct FileOperation: Op {
   }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
+    try await services.collector.beforeStep()
     let trees = try inputs.map { try TreeResult.of($0) }
     let run = FileRun(op: op, trees: trees, services: services, context: context)
     if let shared = try await SharedCopy(op, on: trees, owner: { try await run.owner($0) }), let output = try await execute(shared, run) { return [output] }

@@ -21,10 +21,13 @@ package final class Engine: Sendable {
     package var registry: RegistryConfiguration
     /// Where native steps run.
     package var platform: Platform
-    package init(jobs: Int, registry: RegistryConfiguration, platform: Platform = .current) {
+    /// How large the store may grow by itself.
+    package var storeLimit: StoreLimit
+    package init(jobs: Int, registry: RegistryConfiguration, platform: Platform = .current, storeLimit: StoreLimit = .automatic) {
       self.jobs = jobs
       self.registry = registry
       self.platform = platform
+      self.storeLimit = storeLimit
     }
   }
 
@@ -33,6 +36,7 @@ package final class Engine: Sendable {
   package let refs: RefStore
   let options: Options
   let services: EngineServices
+  let collector: StoreCollector
   private let solver: Solver
   private let emulation: any EmulationPlanning
 
@@ -46,7 +50,9 @@ package final class Engine: Sendable {
     self.refs = refs
     self.options = options
     self.emulation = emulation
-    let services = EngineServices(store: store, refs: refs, executor: executor)
+    let collector = StoreCollector(store: store, refs: refs, limit: options.storeLimit)
+    self.collector = collector
+    let services = EngineServices(store: store, refs: refs, executor: executor, collector: collector)
     self.services = services
     let cache = StoredCache(
       id: "local", keys: SQLiteCacheKeyStorage(store: store), results: StoredResults(refs: refs))
@@ -86,12 +92,14 @@ package final class Engine: Sendable {
       }
       await recorder.finish(request, context: context?.path ?? "", outcome: .completed)
       await registry.shutdown()
+      await collector.afterBuild()
       return response
     } catch {
       let error = ErrorTranslation.buildError(error)
       await recorder.finish(
         request, context: context?.path ?? "", outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
       await registry.shutdown()
+      await collector.afterBuild()
       throw error
     }
   }
@@ -118,6 +126,7 @@ package final class Engine: Sendable {
       store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
     var response = SolveResponse()
     for exporter in exporters {
+      try await collector.beforeStep()
       response.exporterResponse.merge(try await exporter.export(source, in: exportEnvironment)) { _, new in new }
     }
     // After the images: their layers' blobs are made then, and in a registry they can be mounted.

@@ -17,13 +17,15 @@ final class EngineServices: Sendable {
   let executor: any StepExecutor
   let stepLogs: StepLogs
   let failedSteps = FailedSteps()
+  let collector: StoreCollector
   private let http = Mutex<HTTPClient?>(nil)
 
-  init(store: ContentStore, refs: RefStore, executor: any StepExecutor) {
+  init(store: ContentStore, refs: RefStore, executor: any StepExecutor, collector: StoreCollector) {
     self.store = store
     self.refs = refs
     self.executor = executor
     stepLogs = StepLogs(directory: store.root + "/logs")
+    self.collector = collector
   }
 
   /// Made at first use: most builds need none.
@@ -74,7 +76,9 @@ final class EngineServices: Sendable {
           }
         }
         dependency.preprocess = { result, _ in
-          if case .snapshot(let ref) = try TreeResult.of(result).tree { try await ref.prepare() }
+          guard case .snapshot(let ref) = try TreeResult.of(result).tree, !ref.isPrepared else { return }
+          try await self.collector.beforeStep()
+          try await ref.prepare()
         }
         return dependency
       })

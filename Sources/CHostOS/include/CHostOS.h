@@ -54,6 +54,14 @@ int hostos_stat(int dirfd, const char *path, int follow, struct hostos_stat *out
 /// The id of the mount that `fd` is in, for telling mounts apart that share a device. -ENOSYS where unknown.
 int hostos_mount_id(int fd, uint64_t *out);
 
+struct hostos_usage {
+  uint64_t bytes;        // on the disk
+  uint64_t fingerprint;  // of names, kinds, modes, and files' sizes and times; the same for a copy that keeps them
+};
+/// Of `path` beneath `dirfd` and all that is below it, on its device; a file of several names counts once, by parts. What vanishes or cannot be
+/// entered meanwhile counts nothing. Nothing is opened but directories.
+int hostos_tree_usage(int dirfd, const char *path, struct hostos_usage *out);
+
 int hostos_chmod(int dirfd, const char *name, uint32_t mode);  // never through a symbolic link
 int hostos_chown(int dirfd, const char *name, uint32_t uid, uint32_t gid);
 /// Nanoseconds since 1970. INT64_MIN leaves a time as it is.

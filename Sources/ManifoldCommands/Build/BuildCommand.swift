@@ -21,7 +21,7 @@ struct BuildCommand: AsyncParsableCommand {
 
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
       Provenance and SBOM attestations are not made yet: they are off, and --provenance=false and --sbom=false are accepted.
-      Environment: BUILDKIT_PROGRESS, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, NO_COLOR, SOURCE_DATE_EPOCH.
+      Environment: BUILDKIT_PROGRESS, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, MANIFOLD_STORE_LIMIT, NO_COLOR, SOURCE_DATE_EPOCH.
       """)
 
   @OptionGroup var global: GlobalOptions
@@ -134,6 +134,13 @@ struct BuildCommand: AsyncParsableCommand {
 
   @Option(name: .customLong("jobs"), parsing: .unconditional, help: ArgumentHelp("Steps at once. Default: chosen from cores and memory.", valueName: "number"))
   var jobs: Int?
+
+  @Option(
+    name: .customLong("store-limit"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "How large the store may get, such as 20g or 50%; none for no limit. The least recently used cache goes first; a build that needs more fails before its next step. MANIFOLD_STORE_LIMIT sets it too. Default: up to 80% of the disk, cache up to 100 GB.",
+      valueName: "size"))
+  var storeLimit: String?
 
   @Option(
     name: .customLong("progress"), parsing: .unconditional,
