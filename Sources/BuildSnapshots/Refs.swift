@@ -127,6 +127,12 @@ package final class MutableRef: Sendable {
     return try await Blocking.run { try body(try RefStore.open(plan)) }
   }
 
+  /// What was written to it takes so much of the disk just now.
+  package func currentUsage() async -> Int64 {
+    let (refs, snapshot) = (refs, snapshot)
+    return (try? await Blocking.run { refs.currentUsage(snapshot) }) ?? 0
+  }
+
   /// Nothing is written to it any more. Ends the handle; after an error it is discarded.
   package func commit() async throws -> ImmutableRef {
     if ended.exchange(true, ordering: .acquiringAndReleasing) { throw SnapshotError(.ended, "\(id) was committed or discarded before", ref: id) }

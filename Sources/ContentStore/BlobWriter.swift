@@ -68,7 +68,8 @@ package final class BlobWriter: Sendable {
           try? file.truncate(to: state.hasher.count)
           _ = try? file.seek(to: state.hasher.count)
           state.diskIsFull = (error as? HostError)?.code == .noSpace
-          throw error
+          guard state.diskIsFull else { throw error }
+          throw StoreError.wrap(error, "cannot take in \(name): \(need(state.hasher.count + Int64(bytes.count)))", root: store.root)
         }
       }
       state.hasher.update(bytes)
@@ -129,6 +130,9 @@ package final class BlobWriter: Sendable {
   private var name: String { expected?.description ?? "the content" }
 
   private func wrapping(_ body: () throws -> Void) throws { try StoreError.wrapping("cannot take in \(name)", root: store.root, body) }
+
+  /// How much room it takes, as far as is known.
+  private func need(_ so: Int64) -> String { expectedSize.map { "it needs \($0) bytes" } ?? "it needs more than \(so) bytes" }
 
   private func finish(keeping: Bool) {
     state.withLock { state in

@@ -56,14 +56,17 @@ package final class ContentStore: Sendable {
     let locks = try StoreError.wrapping("cannot make the store's lock files", root: root) { try KeyLocks(directory: root + "/" + StoreLayout.locks) }
     try RootChecks.checkIDMap(root, users: HostFacts.idMap, groups: HostFacts.groupIDMap)
     let directory = try StoreError.wrapping("cannot open \(root)", root: root) { try Directory.open(root) }
-    let database = try StoreError.wrapping("cannot open the store's database", root: root) { try openDatabase(root, schema, locks) }
+    let database = try StoreError.wrapping("cannot open the store's database", root: root) {
+      do { return try openDatabase(root, schema, locks) } catch where Ballast.isNeeded(error, root) && Ballast.drop(root) { return try openDatabase(root, schema, locks) }
+    }
     let store = ContentStore(root: root, database: database, directory: directory, locks: locks)
     try store.sweep()
     try store.countFirstBlobs()
+    Ballast.load(root)
     return store
   }
 
-  private static var ownMigrations: [StoreMigration] { LocalImages.migrations + Lease.migrations + FileHashCache.migrations + BlobRow.migrations }
+  private static var ownMigrations: [StoreMigration] { LocalImages.migrations + Lease.migrations + FileHashCache.migrations + StoredBlob.migrations }
 
   private static func openDatabase(_ root: String, _ schema: StoreSchema, _ locks: KeyLocks) throws -> DatabasePool {
     var configuration = Configuration()
@@ -104,7 +107,10 @@ package final class ContentStore: Sendable {
   package func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     do {
       if hasUnsynced { try await Blocking.run { try self.syncDirectories() } }
-      return try await database.write(body)
+      do { return try await database.write(body) } catch where Ballast.isNeeded(error, root) {
+        guard try await Blocking.run({ Ballast.drop(self.root) }) else { throw error }
+        return try await database.write(body)
+      }
     } catch { throw StoreError.wrap(error, "cannot write the store's database", root: root) }
   }
 
@@ -116,7 +122,7 @@ package final class ContentStore: Sendable {
   package func writeBlocking<T>(_ body: (Database) throws -> T) throws -> T {
     try StoreError.wrapping("cannot write the store's database", root: root) {
       try syncDirectories()
-      return try database.write(body)
+      do { return try database.write(body) } catch where Ballast.isNeeded(error, root) && Ballast.drop(root) { return try database.write(body) }
     }
   }
 

@@ -1,7 +1,7 @@
 @testable import BuildEngine
 import BuildInterface
-import BuildSnapshots
-import ContentStore
+@testable import BuildSnapshots
+@testable import ContentStore
 import OCIModel
 import Testing
 
@@ -15,7 +15,7 @@ import Testing
       id: id, parent: parent, snapshots: snapshot.map { [$0] } ?? [], blobs: blobs.map(digest), isClaimed: claimed, isBeingWritten: false, created: 0, lastUsed: lastUsed,
       order: order, uses: 1, description: id, type: type)
   }
-  private func blob(_ name: String, _ size: Int64, order: Int64 = 0) -> BlobRow { BlobRow(digest: digest(name), size: size, created: 0, lastUsed: 0, order: order) }
+  private func blob(_ name: String, _ size: Int64, order: Int64 = 0) -> StoredBlob { StoredBlob(digest: digest(name), size: size, created: 0, lastUsed: 0, order: order) }
   private func image(_ name: String, _ blobs: [String]) -> StoreInventory.Image {
     .init(name: name, descriptor: Descriptor(mediaType: .ociIndex, of: Array(name.utf8)), blobs: blobs.map(digest))
   }

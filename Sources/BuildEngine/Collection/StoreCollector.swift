@@ -88,7 +88,7 @@ final class StoreCollector: Sendable {
   /// Blocks.
   private func measured() throws -> Space {
     try refs.measure()
-    let known = try store.readBlocking { db in try BlobRow.total(db) + SnapshotInventory.total(db) }
+    let known = try store.readBlocking { db in try StoredBlob.total(db) + SnapshotInventory.total(db) }
     return Space(total: known + (try store.overhead().reduce(0) { $0 + $1.size }), free: Int64(clamping: try FileSystemFacts.of(store.root).availableBytes))
   }
 
@@ -116,7 +116,7 @@ final class StoreCollector: Sendable {
       try self.refs.measure(everything: exact)
       var facts = try self.store.readBlocking { db in
         StoreInventory.Facts(
-          snapshots: try SnapshotInventory.read(db), blobs: try BlobRow.all(db),
+          snapshots: try SnapshotInventory.read(db), blobs: try StoredBlob.all(db),
           images: try ContentStore.images(db).map { StoreInventory.Image(name: $0.name, descriptor: $0.descriptor, blobs: []) },
           pinned: Set(try Lease.pinned(db, "blob").compactMap { Digest($0) }),
           downloads: try Row.fetchAll(db, sql: "SELECT request, digest FROM http_source").compactMap { row in

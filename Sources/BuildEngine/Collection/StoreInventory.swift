@@ -41,7 +41,7 @@ struct StoreInventory: Sendable {
   }
   struct Facts: Sendable {
     var snapshots = SnapshotInventory()
-    var blobs: [BlobRow] = []
+    var blobs: [StoredBlob] = []
     var images: [Image] = []
     /// Blobs that leases of live processes name.
     var pinned: Set<Digest> = []
@@ -123,7 +123,7 @@ struct StoreInventory: Sendable {
     }
   }
 
-  private mutating func addDownloads(_ downloads: [Download], _ rows: [Digest: BlobRow]) {
+  private mutating func addDownloads(_ downloads: [Download], _ rows: [Digest: StoredBlob]) {
     for download in downloads {
       guard let row = rows[download.digest] else { continue }
       records.append(
@@ -131,7 +131,7 @@ struct StoreInventory: Sendable {
     }
   }
 
-  private func usage(_ row: BlobRow, id: String, type: String = "regular", description: String) -> UsageRecord {
+  private func usage(_ row: StoredBlob, id: String, type: String = "regular", description: String) -> UsageRecord {
     UsageRecord(
       id: id, type: type, created: Timestamp(nanosecondsSinceEpoch: row.created), lastUsed: Timestamp(nanosecondsSinceEpoch: row.lastUsed), description: description)
   }
@@ -140,7 +140,7 @@ struct StoreInventory: Sendable {
   private static let small: Int64 = 1 << 20
 
   /// Snapshots and blobs that nothing names, and what the store needs for itself.
-  private mutating func addRest(_ facts: Facts, _ rows: [Digest: BlobRow]) {
+  private mutating func addRest(_ facts: Facts, _ rows: [Digest: StoredBlob]) {
     let named = Set(records.flatMap(\.holds))
     let pinned = facts.blobs.filter { facts.pinned.contains($0.digest) }
     if !pinned.isEmpty {

@@ -35,6 +35,7 @@ struct ExecOperation: Op {
       await mounts.release()
       return results
     } catch {
+      let error = started == nil ? error : await FullDisk.told(error, written: { await mounts.written() }, store: services.store)
       if let started, !(error is CancellationError), let session = try? services.session(of: context), session.keepsFailedStep,
         services.failedSteps.keep(FailedStep(spec: started.spec, root: started.root, mounts: mounts), of: session.id)
       {
@@ -279,6 +280,13 @@ struct ExecMounts {
       throw error
     }
     return results
+  }
+
+  /// Bytes on the disk that the step has written so far.
+  func written() async -> Int64 {
+    var total: Int64 = 0
+    for layer in scratch + outputs.compactMap(\.made) { total += await layer.currentUsage() }
+    return total
   }
 
   /// Gives back all that did not become a result.

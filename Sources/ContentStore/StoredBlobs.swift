@@ -5,7 +5,7 @@ import Synchronization
 
 /// What the database knows of a blob: how much of the disk it takes, and when it was last used. A file without a row is counted when a collector finds it; a row
 /// without a file is of a process that was killed between the two.
-package struct BlobRow: Sendable {
+package struct StoredBlob: Sendable {
   package var digest: Digest
   /// On the disk.
   package var size: Int64
@@ -25,9 +25,9 @@ package struct BlobRow: Sendable {
         """)
   ]
 
-  package static func all(_ db: Database) throws -> [BlobRow] {
+  package static func all(_ db: Database) throws -> [StoredBlob] {
     try Row.fetchAll(db, sql: "SELECT digest, size, created, last_used, used FROM blob ORDER BY digest").compactMap { row in
-      Digest(row[0] as String).map { BlobRow(digest: $0, size: row[1], created: row[2], lastUsed: row[3], order: row[4]) }
+      Digest(row[0] as String).map { StoredBlob(digest: $0, size: row[1], created: row[2], lastUsed: row[3], order: row[4]) }
     }
   }
 
