@@ -215,6 +215,12 @@ struct Unpacking: Sendable {
       let reader = try store.reader(blob.digest)
       result = try applier(form).apply(PositionedSource(reader.descriptor, count: reader.size), to: Directory.open(refs.tree(snapshot)), isCancelled: isCancelled)
     } catch let error as LayerArchiveError {
+      if (error.cause as? HostError)?.code == .noSpace {
+        throw SnapshotError(
+          .system,
+          "cannot unpack the layer \(blob.digest): it needs more than \(refs.currentUsage(snapshot)) bytes, and no space is left on the device that holds \(store.root): free some, or put the store elsewhere with --root",
+          ref: row.id, digest: blob.digest, cause: error)
+      }
       throw SnapshotError(.system, "cannot unpack the layer \(blob.digest)", ref: row.id, digest: blob.digest, cause: error)
     }
     if let expected = row.diffID, expected != result.diffID {

@@ -76,6 +76,8 @@ package final class ContentStore: Sendable {
     configuration.prepareDatabase { db in
       try db.execute(sql: "PRAGMA temp_store = MEMORY")
       try db.execute(sql: "PRAGMA mmap_size = 134217728")
+      // The log stays when the last one closes; it is cut then, and whenever it begins anew.
+      try db.execute(sql: "PRAGMA journal_size_limit = 1048576")
     }
     let path = root + "/" + StoreLayout.database
     // Making the file, turning on WAL and the first tables exclude other openers: the switch to WAL does not wait for locks.

@@ -32,7 +32,7 @@ import Testing
       ], snapshots: snapshots([100, 10, 10, 10]))
     let inventory = StoreInventory(facts)
     #expect(inventory.total == 130)
-    for (limit, expected) in [(130, []), (129, ["old"]), (120, ["old"]), (119, ["old", "other"]), (110, ["old", "other"]), (109, ["old", "other", "new", "base"]), (0, ["old", "other", "new", "base"])] as [(Int64, [String])] {
+    for (limit, expected) in [(130, []), (129, ["old"]), (120, ["old"]), (119, ["old", "other"]), (110, ["old", "other"]), (109, ["old", "other", "new"]), (99, ["old", "other", "new", "base"]), (0, ["old", "other", "new", "base"])] as [(Int64, [String])] {
       let plan = inventory.plan(limit == 0 ? everything : cap(limit), free: 0, now: 0)
       #expect(ids(plan, inventory) == expected, "\(limit)")
     }

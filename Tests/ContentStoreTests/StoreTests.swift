@@ -12,7 +12,7 @@ import Glibc
   @Test func layoutAndReopening() async throws {
     try await withRoot { root in
       let store = try await ContentStore.open(root: root + "/deep/er")
-      #expect(try names(root + "/deep/er").filter { !$0.hasPrefix("manifold.db-") } == ["blobs", "idmap", "ingest", "locks", "manifold.db"])
+      #expect(try names(root + "/deep/er").filter { !$0.hasPrefix("manifold.db-") } == ["ballast", "blobs", "idmap", "ingest", "locks", "manifold.db"])
       try await store.close()
       let again = try await ContentStore.open(root: root + "/deep/../deep/er/")
       #expect(again.root == store.root)

@@ -35,7 +35,7 @@ struct ExecOperation: Op {
       await mounts.release()
       return results
     } catch {
-      let error = started == nil ? error : await FullDisk.told(error, written: { await mounts.written() }, store: services.store)
+      let error = await FullDisk.told(error, writing: mounts.layers, store: services.store)
       if let started, !(error is CancellationError), let session = try? services.session(of: context), session.keepsFailedStep,
         services.failedSteps.keep(FailedStep(spec: started.spec, root: started.root, mounts: mounts), of: session.id)
       {
@@ -282,12 +282,8 @@ struct ExecMounts {
     return results
   }
 
-  /// Bytes on the disk that the step has written so far.
-  func written() async -> Int64 {
-    var total: Int64 = 0
-    for layer in scratch + outputs.compactMap(\.made) { total += await layer.currentUsage() }
-    return total
-  }
+  /// What the step writes to.
+  var layers: [MutableRef] { scratch + outputs.compactMap(\.made) }
 
   /// Gives back all that did not become a result.
   mutating func release() async {

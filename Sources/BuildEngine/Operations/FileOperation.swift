@@ -31,6 +31,7 @@ struct FileOperation: Op {
       await run.discardRest()
       return outputs
     } catch {
+      let error = await FullDisk.told(error, writing: run.open, store: services.store)
       await run.discardRest()
       throw error
     }
@@ -66,6 +67,9 @@ private struct FileRun: Sendable {
     self.services = services
     self.context = context
   }
+
+  /// Layers that are being written.
+  var open: [MutableRef] { made.values.compactMap { if case .open(let layer) = $0 { layer } else { nil } } }
 
   /// How often an action's tree is wanted: as an output or by later actions.
   private func uses(_ action: Int) -> Int {
