@@ -53,13 +53,14 @@ final class StoreCollector: Sendable {
     try await gate.run {
       guard let space = try await self.space(beyond: policy.beforeStep.limits) else { return }
       let limits = policy.beforeStep.limits
+      var left = space
       if let keep = policy.beforeStep.keep(total: space.total, free: space.free), space.total > keep,
         limits.maxUsed > 0 && space.total > limits.maxUsed || self.futile.withLock({ $0 != space.total })
       {
         _ = try await self.collect([policy.beforeStep]) { _ in }
+        left = try await Blocking.run { try self.measured() }
+        self.futile.withLock { $0 = left.total }
       }
-      let left = try await Blocking.run { try self.measured() }
-      self.futile.withLock { $0 = left.total }
       if left.total > policy.hardLimit { throw try await self.tooFull(left.total, policy.hardLimit) }
     }
   }

@@ -41,7 +41,6 @@ extension BuildCommand {
     var settings = global.settings(facts, jobs: jobs)
     settings.insecureRegistries.formUnion(output.insecureRegistries)
     if imageIDFile != nil, output.hasPlainFiles { throw BuildError.usage("--iidfile needs an image, and an output of type local or tar is none") }
-    var settings = global.settings(facts, jobs: jobs)
     settings.storeLimit = try StoreLimitText.parse(storeLimit, facts.environment)
     if let jobs, jobs < 1 { throw BuildError.usage("--jobs \(jobs): expected 1 or more") }
 
