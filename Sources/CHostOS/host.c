@@ -34,9 +34,19 @@ int hostos_fs_facts(int fd, struct hostos_fs *out) {
   out->type = (uint64_t)(uint32_t)s.f_type;
   out->total = (uint64_t)s.f_blocks * (uint64_t)s.f_bsize;
   out->available = (uint64_t)s.f_bavail * (uint64_t)s.f_bsize;
+  out->free = (uint64_t)s.f_bfree * (uint64_t)s.f_bsize;
   out->inodes = (uint64_t)s.f_files;
   out->free_inodes = (uint64_t)s.f_ffree;
   return 0;
+}
+
+int hostos_allocate(int fd, uint64_t size) {
+#ifdef __linux__
+  return -posix_fallocate(fd, 0, (off_t)size);
+#else
+  (void)fd, (void)size;
+  return 0;
+#endif
 }
 
 int hostos_uname(char *release, size_t size, char *machine, size_t machine_size) {

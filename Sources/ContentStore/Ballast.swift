@@ -4,19 +4,34 @@ import HostOS
 /// A file that is let go when the disk is full: without a little room nothing can be removed either, since rows must be written to say so.
 enum Ballast {
   static let name = "ballast"
-  private static let size = 1 << 20
+  private static let size: UInt64 = 1 << 20
+  /// With less than this, opening a database is not tried: SQLite maps a file whose pages may have no blocks yet, and a write there ends the program.
+  private static let least: UInt64 = 128 << 10
 
   /// Makes it where there is plenty of room. Best effort. Blocks.
   static func load(_ root: String) {
+    if room(root) > 8 << 20 { make(root, size) }
+  }
+
+  /// What a full disk has left after this process has given up what it could. Best effort. Blocks.
+  static func reload(_ root: String) {
+    let room = room(root)
+    if room > 4 * least { make(root, min(size, room - 2 * least)) }
+  }
+
+  private static func make(_ root: String, _ size: UInt64) {
     let path = root + "/" + name
-    guard !Files.exists(path), let disk = try? FileSystemFacts.of(root), disk.availableBytes > 8 << 20 else { return }
+    guard !Files.exists(path) else { return }
     // Nothing that a filesystem could make smaller.
     var state: UInt64 = 88_172_645_463_325_252
-    let bytes = (0..<size / 8).flatMap { _ -> [UInt8] in
-      state ^= state << 13
-      state ^= state >> 7
-      state ^= state << 17
-      return withUnsafeBytes(of: state) { Array($0) }
+    var bytes = [UInt8](repeating: 0, count: Int(size))
+    bytes.withUnsafeMutableBytes { buffer in
+      for word in buffer.bindMemory(to: UInt64.self).indices {
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        buffer.storeBytes(of: state, toByteOffset: word * 8, as: UInt64.self)
+      }
     }
     try? Files.writeAtomically(bytes, to: path, mode: 0o600, durable: false)
   }
@@ -28,13 +43,30 @@ enum Ballast {
     return (try? Files.removeTree(path)) != nil
   }
 
+  /// Before the database is opened. Throws `noSpace`. Blocks.
+  static func makeRoom(_ root: String) throws {
+    if room(root) >= 4 * least { return }
+    _ = drop(root)
+    if room(root) >= least { return }
+    throw StoreError(
+      .noSpace, "no space left on the device that holds \(root): not even what is to be removed could be noted: free at least \(least >> 10) KiB elsewhere on it, or use another store with --root",
+      path: root)
+  }
+
+  /// After it: gives blocks to the file that SQLite maps, whose pages have holes where the filesystem's blocks are smaller than they.
+  static func fillHoles(_ root: String) throws {
+    guard let file = try? HostOS.Descriptor.open("\(root)/\(StoreLayout.database)-shm", flags: [.readWrite]) else { return }
+    do { try file.allocate(32 << 10) } catch let error as HostError where error.code == .notSupported {}
+  }
+
   /// Whether an error came of a full disk, as far as can be told: SQLite has several words for it.
   static func isNeeded(_ error: any Error, _ root: String) -> Bool {
     if let error = error as? StoreError, error.code == .noSpace { return true }
     if let error = error as? HostError, error.code == .noSpace { return true }
     guard let error = (error as? DatabaseError) ?? ((error as? StoreError)?.cause as? DatabaseError) else { return false }
     if error.resultCode == .SQLITE_FULL { return true }
-    let disk = try? FileSystemFacts.of(root)
-    return [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains(error.resultCode) && (disk?.availableBytes ?? .max) < 1 << 18
+    return [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains(error.resultCode) && room(root) < 2 * least
   }
+
+  private static func room(_ root: String) -> UInt64 { (try? FileSystemFacts.of(root).writableBytes) ?? .max }
 }

@@ -56,6 +56,7 @@ package final class ContentStore: Sendable {
     let locks = try StoreError.wrapping("cannot make the store's lock files", root: root) { try KeyLocks(directory: root + "/" + StoreLayout.locks) }
     try RootChecks.checkIDMap(root, users: HostFacts.idMap, groups: HostFacts.groupIDMap)
     let directory = try StoreError.wrapping("cannot open \(root)", root: root) { try Directory.open(root) }
+    try Ballast.makeRoom(root)
     let database = try StoreError.wrapping("cannot open the store's database", root: root) {
       do { return try openDatabase(root, schema, locks) } catch where Ballast.isNeeded(error, root) && Ballast.drop(root) { return try openDatabase(root, schema, locks) }
     }
@@ -76,7 +77,7 @@ package final class ContentStore: Sendable {
     configuration.prepareDatabase { db in
       try db.execute(sql: "PRAGMA temp_store = MEMORY")
       try db.execute(sql: "PRAGMA mmap_size = 134217728")
-      // The log stays when the last one closes; it is cut then, and whenever it begins anew.
+      // The log is cut whenever it begins anew.
       try db.execute(sql: "PRAGMA journal_size_limit = 1048576")
     }
     let path = root + "/" + StoreLayout.database
@@ -85,7 +86,9 @@ package final class ContentStore: Sendable {
     let first = isNew ? try locks.lockBlocking("store:create") : nil
     defer { first?.release() }
     let pool = try DatabasePool(path: path, configuration: configuration)
-    if try !pool.read({ try schema.isCurrent($0, root: root) }) { try pool.write { try schema.migrate($0, root: root) } }
+    let isCurrent = try pool.read { try schema.isCurrent($0, root: root) }
+    try Ballast.fillHoles(root)
+    if !isCurrent { try pool.write { try schema.migrate($0, root: root) } }
     return pool
   }
 
@@ -94,7 +97,12 @@ package final class ContentStore: Sendable {
     let database = database
     try await Blocking.run {
       self.endSession()
+      // A long log is work for whoever reads it next, and takes room that nothing else can have.
+      if let log = try? Files.status("\(self.root)/\(StoreLayout.database)-wal"), log.allocated > 1 << 20 {
+        try? database.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+      }
       try database.close()
+      Ballast.reload(self.root)
     }
   }
 

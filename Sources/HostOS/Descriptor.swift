@@ -141,6 +141,9 @@ package final class Descriptor: Sendable {
     #endif
   }
 
+  /// Gives the file blocks on the disk up to `size`, holes included. What is in it stays.
+  package func allocate(_ size: Int64) throws { try checked(hostos_allocate(raw, UInt64(size)), "fallocate", "") }
+
   package func status() throws -> FileStatus {
     var s = hostos_stat()
     try checked(hostos_stat(raw, "", 0, &s), "stat", "")

@@ -249,7 +249,8 @@ import Testing
       // Nothing that the dead have left stays.
       #expect(try await tool.run("rmi", "killed").succeeded)
       #expect(try await tool.run("prune", "-af").succeeded)
-      #expect(try FileManager.default.contentsOfDirectory(atPath: tool.root + "/snapshots") == [])
+      // Trials of overlay mounts are left alone for a minute: another process may be at it.
+      #expect(try FileManager.default.contentsOfDirectory(atPath: tool.root + "/snapshots").filter { Int64($0, radix: 36) != nil } == [])
       #expect(try FileManager.default.contentsOfDirectory(atPath: tool.root + "/blobs/sha256") == [])
     }
   }

@@ -108,10 +108,13 @@ struct hostos_fs {
   uint64_t type;
   uint64_t total;
   uint64_t available;  // to an ordinary user
+  uint64_t free;       // to the system's root
   uint64_t free_inodes;
   uint64_t inodes;
 };
 int hostos_fs_facts(int fd, struct hostos_fs *out);
+/// Gives a file blocks of its own up to `size`, where it has holes too. What is in it stays.
+int hostos_allocate(int fd, uint64_t size);
 int hostos_uname(char *release, size_t size, char *machine, size_t machine_size);
 int hostos_cores(void);
 int hostos_sync_fs(int fd);
