@@ -34,7 +34,6 @@ int hostos_fs_facts(int fd, struct hostos_fs *out) {
   out->type = (uint64_t)(uint32_t)s.f_type;
   out->total = (uint64_t)s.f_blocks * (uint64_t)s.f_bsize;
   out->available = (uint64_t)s.f_bavail * (uint64_t)s.f_bsize;
-  out->free = (uint64_t)s.f_bfree * (uint64_t)s.f_bsize;
   out->inodes = (uint64_t)s.f_files;
   out->free_inodes = (uint64_t)s.f_ffree;
   return 0;

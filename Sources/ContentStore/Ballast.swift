@@ -4,22 +4,24 @@ import HostOS
 /// A file that is let go when the disk is full: without a little room nothing can be removed either, since rows must be written to say so.
 enum Ballast {
   static let name = "ballast"
-  private static let size: UInt64 = 1 << 20
+  private static let size: Int64 = 1 << 20
   /// With less than this, opening a database is not tried: SQLite maps a file whose pages may have no blocks yet, and a write there ends the program.
-  private static let least: UInt64 = 128 << 10
+  private static let least: Int64 = 128 << 10
+  /// With more than this, nobody needs to try.
+  private static let plenty: UInt64 = 8 << 20
 
   /// Makes it where there is plenty of room. Best effort. Blocks.
   static func load(_ root: String) {
-    if room(root) > 8 << 20 { make(root, size) }
+    if hasPlenty(root) { make(root, size) }
   }
 
   /// What a full disk has left after this process has given up what it could. Best effort. Blocks.
   static func reload(_ root: String) {
-    let room = room(root)
-    if room > 4 * least { make(root, min(size, room - 2 * least)) }
+    guard !Files.exists(root + "/" + name) else { return }
+    for size in [size, size / 2, size / 4] where canTake(root, size + 2 * least) { return make(root, size) }
   }
 
-  private static func make(_ root: String, _ size: UInt64) {
+  private static func make(_ root: String, _ size: Int64) {
     let path = root + "/" + name
     guard !Files.exists(path) else { return }
     // Nothing that a filesystem could make smaller.
@@ -45,9 +47,9 @@ enum Ballast {
 
   /// Before the database is opened. Throws `noSpace`. Blocks.
   static func makeRoom(_ root: String) throws {
-    if room(root) >= 4 * least { return }
+    if canTake(root, 4 * least) { return }
     _ = drop(root)
-    if room(root) >= least { return }
+    if canTake(root, least) { return }
     throw StoreError(
       .noSpace, "no space left on the device that holds \(root): not even what is to be removed could be noted: free at least \(least >> 10) KiB elsewhere on it, or use another store with --root",
       path: root)
@@ -65,8 +67,17 @@ enum Ballast {
     if let error = error as? HostError, error.code == .noSpace { return true }
     guard let error = (error as? DatabaseError) ?? ((error as? StoreError)?.cause as? DatabaseError) else { return false }
     if error.resultCode == .SQLITE_FULL { return true }
-    return [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains(error.resultCode) && room(root) < 2 * least
+    return [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains(error.resultCode) && !canTake(root, 2 * least)
   }
 
-  private static func room(_ root: String) -> UInt64 { (try? FileSystemFacts.of(root).writableBytes) ?? .max }
+  private static func hasPlenty(_ root: String) -> Bool { ((try? FileSystemFacts.of(root).availableBytes) ?? .max) > plenty }
+
+  /// Tried, where it is not plain: filesystems keep back some of what they call free.
+  private static func canTake(_ root: String, _ bytes: Int64) -> Bool {
+    if hasPlenty(root) { return true }
+    let path = "\(root)/\(StoreLayout.ingest)/\(IngestName.fresh())"
+    defer { try? Files.removeTree(path) }
+    guard let file = try? HostOS.Descriptor.open(path, flags: [.readWrite, .create, .exclusive], mode: 0o600) else { return false }
+    return (try? file.allocate(bytes)) != nil
+  }
 }

@@ -18,8 +18,6 @@ package struct FileSystemFacts: Sendable, Equatable {
   package var magic: UInt64
   package var totalBytes: UInt64
   package var availableBytes: UInt64
-  /// What this process could still write: the system's root may use what is kept back from others.
-  package var writableBytes: UInt64
   package var totalInodes: UInt64
   package var freeInodes: UInt64
 
@@ -29,8 +27,7 @@ package struct FileSystemFacts: Sendable, Equatable {
     var fs = hostos_fs()
     try checked(withExtendedLifetime(descriptor) { hostos_fs_facts(descriptor.raw, &fs) }, "statfs", path)
     return FileSystemFacts(
-      kind: kind(fs.type), magic: fs.type, totalBytes: fs.total, availableBytes: fs.available,
-      writableBytes: HostFacts.isRoot && !HostFacts.inUserNamespace ? fs.free : fs.available, totalInodes: fs.inodes, freeInodes: fs.free_inodes)
+      kind: kind(fs.type), magic: fs.type, totalBytes: fs.total, availableBytes: fs.available, totalInodes: fs.inodes, freeInodes: fs.free_inodes)
   }
 
   /// Waits until all that was written to the filesystem is on the disk. Blocks; call through Blocking.run.

@@ -108,7 +108,6 @@ struct hostos_fs {
   uint64_t type;
   uint64_t total;
   uint64_t available;  // to an ordinary user
-  uint64_t free;       // to the system's root
   uint64_t free_inodes;
   uint64_t inodes;
 };
