@@ -5,7 +5,6 @@ import HostOS
 enum Ballast {
   static let name = "ballast"
   private static let size: Int64 = 1 << 20
-  /// With less than this, opening a database is not tried: SQLite maps a file whose pages may have no blocks yet, and a write there ends the program.
   private static let least: Int64 = 128 << 10
   /// With more than this, nobody needs to try.
   private static let plenty: UInt64 = 8 << 20
@@ -45,20 +44,10 @@ enum Ballast {
     return (try? Files.removeTree(path)) != nil
   }
 
-  /// Before the database is opened. Throws `noSpace`. Blocks.
-  static func makeRoom(_ root: String) throws {
-    if canTake(root, 4 * least) { return }
-    _ = drop(root)
-    if canTake(root, least) { return }
-    throw StoreError(
-      .noSpace, "no space left on the device that holds \(root): not even what is to be removed could be noted: free at least \(least >> 10) KiB elsewhere on it, or use another store with --root",
-      path: root)
-  }
-
-  /// After it: gives blocks to the file that SQLite maps, whose pages have holes where the filesystem's blocks are smaller than they.
-  static func fillHoles(_ root: String) throws {
-    guard let file = try? HostOS.Descriptor.open("\(root)/\(StoreLayout.database)-shm", flags: [.readWrite]) else { return }
-    do { try file.allocate(32 << 10) } catch let error as HostError where error.code == .notSupported {}
+  /// Before the database is opened: SQLite maps a file whose pages may have no blocks yet, and a write there ends the program when there are none to be had. (That file
+  /// must not be opened here to give it blocks: closing it would end SQLite's locks on it.) Blocks.
+  static func makeRoom(_ root: String) {
+    if !canTake(root, 4 * least) { _ = drop(root) }
   }
 
   /// Whether an error came of a full disk, as far as can be told: SQLite has several words for it.

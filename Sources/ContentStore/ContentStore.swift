@@ -56,7 +56,7 @@ package final class ContentStore: Sendable {
     let locks = try StoreError.wrapping("cannot make the store's lock files", root: root) { try KeyLocks(directory: root + "/" + StoreLayout.locks) }
     try RootChecks.checkIDMap(root, users: HostFacts.idMap, groups: HostFacts.groupIDMap)
     let directory = try StoreError.wrapping("cannot open \(root)", root: root) { try Directory.open(root) }
-    try Ballast.makeRoom(root)
+    Ballast.makeRoom(root)
     let database = try StoreError.wrapping("cannot open the store's database", root: root) {
       do { return try openDatabase(root, schema, locks) } catch where Ballast.isNeeded(error, root) && Ballast.drop(root) { return try openDatabase(root, schema, locks) }
     }
@@ -86,9 +86,7 @@ package final class ContentStore: Sendable {
     let first = isNew ? try locks.lockBlocking("store:create") : nil
     defer { first?.release() }
     let pool = try DatabasePool(path: path, configuration: configuration)
-    let isCurrent = try pool.read { try schema.isCurrent($0, root: root) }
-    try Ballast.fillHoles(root)
-    if !isCurrent { try pool.write { try schema.migrate($0, root: root) } }
+    if try !pool.read({ try schema.isCurrent($0, root: root) }) { try pool.write { try schema.migrate($0, root: root) } }
     return pool
   }
 
