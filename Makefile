@@ -7,7 +7,7 @@ APT = pkg-config zlib1g-dev libzstd-dev libisal-dev libdeflate-dev libsqlite3-de
   crun qemu-user-static uidmap util-linux ca-certificates git \
   docker-registry skopeo umoci libarchive-tools zstd jq python3 attr
 
-.PHONY: deps build release demo test format lint clean
+.PHONY: deps build release demo test fuzz format lint clean
 
 deps:
 	@Scripts/install-packages $(APT)
@@ -26,6 +26,9 @@ test: deps
 	$(SWIFT) build --build-tests
 # One after another: several hundred tests that all begin at once keep those waiting that look at the clock.
 	$(SWIFT) test --skip-build --no-parallel
+
+fuzz: deps
+	Scripts/fuzz
 
 format:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests

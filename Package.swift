@@ -33,6 +33,9 @@ struct Part {
   }
 }
 
+/// MANIFOLD_FUZZ=1 (Scripts/fuzz sets it): only FuzzProgram and what it needs, all of ours instrumented for libFuzzer and the address sanitizer.
+let fuzzes = Context.environment["MANIFOLD_FUZZ"] == "1"
+
 let parts: [Part] = [
   // Pure: no I/O
   Part("OCIModel", external: [crypto]),
@@ -73,10 +76,13 @@ let parts: [Part] = [
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "BuildSolver", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
+  Part(
+    "FuzzTargets",
+    own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "BuildExecutor"]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "OCIRegistry", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
-]
+] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 
 /// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results. A suite of no target's own says in
 /// `own` what it imports (IntegrationTests: the built program and real servers).
@@ -104,6 +110,7 @@ let suites = [
   Suite("DockerEngine", external: [nioCore, nioPosix, nioHTTP1]),
   Suite("DockerfileFrontend", golden: true),
   Suite("DockerfileSyntax", golden: true),
+  Suite("FuzzTargets"),
   Suite("GoTemplate", own: ["GoTemplate", "OCIModel"], golden: true),
   Suite("HostOS"),
   Suite("Integration", own: ["HostOS", "OCIModel"]),
@@ -116,7 +123,7 @@ let suites = [
 ]
 
 var keep = Set(parts.map(\.name))
-let only = Set((Context.environment["MANIFOLD_ONLY"] ?? "").split(separator: ",").map(String.init))
+let only = fuzzes ? ["FuzzProgram"] : Set((Context.environment["MANIFOLD_ONLY"] ?? "").split(separator: ",").map(String.init))
 if !only.isEmpty {
   keep = []
   var queue = Array(only) + suites.filter { only.contains($0.name) }.flatMap(\.own) + (suites.contains { $0.support && only.contains($0.name) } ? ["TestSupport"] : [])
@@ -125,12 +132,13 @@ if !only.isEmpty {
   }
 }
 
+let sanitized: [SwiftSetting] = fuzzes ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : []
 var targets: [Target] = []
 for part in parts where keep.contains(part.name) {
   let dependencies = part.own.map { Target.Dependency.target(name: $0) } + part.external
   switch part.kind {
   case .library:
-    targets.append(.target(name: part.name, dependencies: dependencies, swiftSettings: strict))
+    targets.append(.target(name: part.name, dependencies: dependencies, swiftSettings: strict + sanitized))
   case .executable:
     targets.append(.executableTarget(name: part.name, dependencies: dependencies, swiftSettings: strict))
   case .c:

@@ -56,7 +56,7 @@ package enum UserLookup {
     } catch is HostError { return nil }
   }
 
-  static func resolve(_ text: String, passwd: [UInt8]?, group: [UInt8]?) throws -> ProcessUser {
+  package static func resolve(_ text: String, passwd: [UInt8]?, group: [UInt8]?) throws -> ProcessUser {
     let spec = (text.isEmpty ? "0" : text).split(separator: ":", omittingEmptySubsequences: false)
     let userText = String(spec[0]), groupText = spec.count > 1 ? String(spec[1]) : ""
     let userID = try number(userText, what: "user"), groupID = try number(groupText, what: "group")
