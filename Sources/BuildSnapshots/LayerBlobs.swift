@@ -159,7 +159,13 @@ struct BlobWork: Sendable {
       try await blocking { isCancelled in
         let reader = try store.reader(source.digest)
         return try store.writeLayer { sink in
-          let (result, holds) = try LayerWriter.convert(PositionedSource(reader.descriptor, count: reader.size), to: form, into: sink, isCancelled: isCancelled)
+          let (result, holds): (LayerWriter.Result, Digest)
+          do {
+            (result, holds) = try LayerWriter.convert(
+              PositionedSource(reader.descriptor, count: reader.size), to: form, limits: .default.packed(reader.size), into: sink, isCancelled: isCancelled)
+          } catch let error as LayerArchiveError {
+            throw SnapshotError(.system, "cannot unpack the layer \(source.digest)", ref: ref, digest: source.digest, cause: error)
+          }
           if let expected, expected != holds {
             throw SnapshotError(.diffIDMismatch, "the layer \(source.digest) holds the archive \(holds), not \(expected) as its image's config says", ref: ref, digest: source.digest)
           }

@@ -50,6 +50,8 @@ package final class RefStore: Sendable {
   }
 
   private static func openBlocking(_ store: ContentStore, _ snapshotter: Snapshotter) throws -> RefStore {
+    // A limit that has no meaning must not pass for another.
+    _ = try DecompressionLimits.fromEnvironment.get()
     let directory = store.root + "/" + StoreLayout.snapshots
     do { try Files.makeDirectories(directory, mode: 0o700) } catch { throw SnapshotError(.system, "cannot make \(directory)", cause: error) }
     var form = SnapshotForm.plain

@@ -213,7 +213,9 @@ struct Unpacking: Sendable {
     let result: ApplyResult
     do {
       let reader = try store.reader(blob.digest)
-      result = try applier(form).apply(PositionedSource(reader.descriptor, count: reader.size), to: Directory.open(refs.tree(snapshot)), isCancelled: isCancelled)
+      var applier = applier(form)
+      applier.decompressionLimits.packedSize = reader.size
+      result = try applier.apply(PositionedSource(reader.descriptor, count: reader.size), to: Directory.open(refs.tree(snapshot)), isCancelled: isCancelled)
     } catch let error as LayerArchiveError {
       if (error.cause as? HostError)?.code == .noSpace {
         throw SnapshotError(

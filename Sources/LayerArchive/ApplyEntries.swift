@@ -44,6 +44,7 @@ extension ApplySession {
 
   func makeFile(_ entry: TarEntry, _ name: ByteString, _ parent: TreeNode, _ reader: TarReader, _ isCancelled: () -> Bool) throws {
     let path = parent.path.appending(name)
+    try checkSize(of: entry, path)
     let fd = try replacing(name, in: parent, "make the file") { hostos_openat(parent.fd, $0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600) }
     let file = OpenFile(fd)
     var end: Int64 = 0
@@ -55,6 +56,14 @@ extension ApplySession {
     }
     if end < entry.size { try LayerArchiveError.check(SystemCalls.truncate(file.fd, entry.size), "set the size", path) }
     try setMetadata(entry, file.fd, "", path, kind: .file)
+  }
+
+  /// A hole takes no room here, and all of its size wherever the file is copied, hashed or archived.
+  private func checkSize(of entry: TarEntry, _ path: ByteString) throws {
+    let (total, overflow) = result.fileBytes.addingReportingOverflow(entry.size)
+    result.fileBytes = overflow ? .max : total
+    let stored = entry.sparse?.reduce(0) { $0 + $1.length } ?? entry.size
+    try options.decompressionLimits.check(result.fileBytes, from: result.contentBytes + stored, path: path)
   }
 
   func makeSymbolicLink(_ entry: TarEntry, _ name: ByteString, _ parent: TreeNode) throws {

@@ -81,24 +81,6 @@ package enum Compression: String, Sendable, Hashable, CaseIterable, Codable {
   }
 }
 
-/// How much a compressed stream may become.
-package struct DecompressionLimits: Sendable {
-  /// Bytes after decompression. Default: 1 TiB, beyond any real layer; a build that knows its disk sets less.
-  package var maximumSize: Int64
-  /// Bytes out for each byte in, counted from `ratioFrom` bytes out on. nil (the default) is no limit: a layer of zeros is honest, and zstd makes
-  /// one ten-thousandth of it. A server that takes layers from strangers sets it.
-  package var maximumRatio: Int64?
-  /// Default: 64 MiB.
-  package var ratioFrom: Int64
-  /// The largest zstd window, as a power of two: the memory that a stream can claim. Default 27 (128 MiB), as the zstd tool has it.
-  package var windowLog: Int
-
-  package init(maximumSize: Int64 = 1 << 40, maximumRatio: Int64? = nil, ratioFrom: Int64 = 64 << 20, windowLog: Int = 27) {
-    (self.maximumSize, self.maximumRatio, self.ratioFrom, self.windowLog) = (maximumSize, maximumRatio, ratioFrom, windowLog)
-  }
-  package static let `default` = DecompressionLimits()
-}
-
 /// Counts what goes in, for the ratio.
 final class CountingSource: ByteSource {
   private let source: any ByteSource
@@ -123,10 +105,7 @@ final class BoundedSource: ByteSource {
   func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
     let n = try source.read(into: buffer)
     count += Int64(n)
-    if count > limits.maximumSize { throw LayerArchiveError(.limit, "the stream decompresses to more than \(limits.maximumSize) bytes") }
-    if let ratio = limits.maximumRatio, count > limits.ratioFrom, count / max(input.count, 1) > ratio {
-      throw LayerArchiveError(.limit, "the stream decompresses to more than \(ratio) times its size")
-    }
+    try limits.check(count, from: input.count)
     return n
   }
 }

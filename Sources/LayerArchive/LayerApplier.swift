@@ -87,6 +87,8 @@ package struct ApplyResult: Sendable {
   package var entries = 0
   /// Bytes of files' contents.
   package var contentBytes: Int64 = 0
+  /// Files' sizes together, holes included.
+  package var fileBytes: Int64 = 0
   /// Device nodes that the system did not let us make (no privilege on the host); nothing is in their place. containerd does the same in a user namespace. The first 100.
   package var skippedDevices: [ByteString] = []
   package var skippedDeviceCount = 0

@@ -97,7 +97,13 @@ package final class LayerWriter {
       return (writer.result, given.digest)
     }
     let reader = TarReader(plain, globalHeaders: .report)
+    var (files, stored): (Int64, Int64) = (0, 0)
     while var entry = try reader.next() {
+      // Holes become zeros here.
+      let (total, overflow) = files.addingReportingOverflow(entry.size)
+      files = overflow ? .max : total
+      stored += entry.sparse?.reduce(0) { $0 + $1.length } ?? entry.size
+      try limits.check(files, from: stored, path: entry.path)
       if isCancelled() { throw CancellationError() }
       entry.clampTimes(to: latest)
       // Marks of deletion are written as they are in the layers made here.

@@ -18,7 +18,8 @@ enum ArchiveUnpacker {
 
   /// Blocks. Owners come from the archive unless one is given.
   static func unpack(_ file: HostOS.Descriptor, into target: Directory, owner: FileOwner?) throws {
-    let applier = LayerApplier(form: .archive, ownership: owner.map { .fixed(uid: $0.uid, gid: $0.gid) } ?? .preserve)
+    let applier = LayerApplier(
+      form: .archive, ownership: owner.map { .fixed(uid: $0.uid, gid: $0.gid) } ?? .preserve, decompressionLimits: .default.packed(try file.status().size))
     _ = try applier.apply(try source(file), to: target, isCancelled: { Task.isCancelled })
   }
 
