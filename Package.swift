@@ -113,7 +113,7 @@ let suites = [
   Suite("FuzzTargets"),
   Suite("GoTemplate", own: ["GoTemplate", "OCIModel"], golden: true),
   Suite("HostOS"),
-  Suite("Integration", own: ["HostOS", "OCIModel"]),
+  Suite("Integration", own: ["HostOS", "OCIModel", "LayerArchive", "TestSupport"]),
   Suite("LayerArchive"),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments], golden: true),

@@ -96,10 +96,10 @@ package enum TerminalText {
     return withoutReordering(String(decoding: bytes, as: UTF8.self))
   }
 
-  /// Several lines without control.
+  /// Several lines without control. A carriage return, which would write one line over another, is left out.
   package static func multiLine(_ text: String) -> String {
     var filter = EscapeFilter(keepsColours: false)
-    return withoutReordering(String(decoding: filter.filter(text.utf8), as: UTF8.self))
+    return withoutReordering(String(decoding: filter.filter(text.utf8).filter { $0 != 0x0d }, as: UTF8.self))
   }
 
   /// Without the bidirectional controls, which make a line read as another.

@@ -100,7 +100,7 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
       input: try HostOS.Descriptor.duplicate(of: 0), output: try HostOS.Descriptor.duplicate(of: 1), error: try HostOS.Descriptor.duplicate(of: 2),
       signals: try Signals.events([Signals.interrupt, Signals.terminate, Signals.hangUp, Signals.quit, Signals.windowChange]))
     return try await engine.run(request, client: client(ClientDescription()), terminal: terminal) { line in
-      _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
+      _ = (TerminalText.singleLine(line) + "\n").withCString { write(2, $0, strlen($0)) }
     }
   }
 

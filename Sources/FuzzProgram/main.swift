@@ -13,7 +13,7 @@ func runFuzzer(
 ) -> CInt
 
 func fail(_ text: String) -> Never {
-  fputs(text + "\n", stderr)
+  _ = (text + "\n").withCString { write(2, $0, strlen($0)) }
   abort()
 }
 

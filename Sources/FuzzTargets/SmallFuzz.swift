@@ -42,7 +42,9 @@ enum TerminalFuzz {
     let string = input.text
     let line = TerminalText.singleLine(string)
     try harmless(line, keepsColours: false, keepsLines: false)
-    try harmless(TerminalText.multiLine(string), keepsColours: false, keepsLines: true)
+    let lines = TerminalText.multiLine(string)
+    try harmless(lines, keepsColours: false, keepsLines: true)
+    try FuzzFinding.check(!lines.utf8.contains(0x0d), "a carriage return in \(lines.debugDescription)")
     let fitted = TerminalText.fit(line, width: Int(options >> 2))
     try FuzzFinding.check(TerminalText.width(fitted) <= Int(options >> 2), "\(fitted.debugDescription) is wider than \(options >> 2)")
   }

@@ -1,4 +1,7 @@
-/// Columns as Go's text/tabwriter sets them: every cell but a line's last is padded to its column's widest, and to a least width.
+internal import BuildProgress
+
+/// Columns as Go's text/tabwriter sets them: every cell but a line's last is padded to its column's widest, and to a least width. Cells may be
+/// a stranger's words: what could act on the terminal is left out of them.
 struct AlignedText {
   private var lines: [[String]] = []
   let minimumWidth: Int
@@ -7,8 +10,8 @@ struct AlignedText {
   init(minimumWidth: Int = 0, padding: Int) { (self.minimumWidth, self.padding) = (minimumWidth, padding) }
 
   /// All lines of a block have as many cells.
-  mutating func add(_ cells: String...) { lines.append(cells) }
-  mutating func add(_ cells: [String]) { lines.append(cells) }
+  mutating func add(_ cells: String...) { add(cells) }
+  mutating func add(_ cells: [String]) { lines.append(cells.map { TerminalText.singleLine($0) }) }
 
   /// The lines added since the last call.
   mutating func flush() -> String {

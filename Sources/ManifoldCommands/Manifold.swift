@@ -1,5 +1,6 @@
 package import ArgumentParser
 internal import BuildInterface
+internal import BuildProgress
 internal import HostOS
 
 #if canImport(Glibc)
@@ -100,9 +101,16 @@ struct ShownError: Error {
 
 /// Whole writes to standard output and standard error.
 enum Terminal {
-  static func output(_ text: String) { write(text.utf8, to: STDOUT_FILENO) }
+  /// What others have named or said is cleaned where it is put into a text; here once more, for what was forgotten there. Colours may be ours.
+  static func output(_ text: String) { write(guarded(text), to: STDOUT_FILENO) }
+  /// Bytes as they are: documents.
   static func output(_ bytes: [UInt8]) { write(bytes, to: STDOUT_FILENO) }
-  static func error(_ text: String) { write(text.utf8, to: STDERR_FILENO) }
+  static func error(_ text: String) { write(guarded(text), to: STDERR_FILENO) }
+
+  static func guarded(_ text: String) -> [UInt8] {
+    var filter = EscapeFilter(keepsColours: true)
+    return filter.filter(text.utf8)
+  }
   private static func write(_ content: some Sequence<UInt8>, to descriptor: Int32) {
     var bytes = Array(content)[...]
     while !bytes.isEmpty {

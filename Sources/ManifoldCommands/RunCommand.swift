@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import BuildInterface
+internal import BuildProgress
 internal import HostOS
 internal import OCIModel
 
@@ -71,7 +72,7 @@ struct RunCommand: AsyncParsableCommand {
       status = try await Interruption.guarding { interruption in
         try await composition.withEngine(settings) { engine in
           let images = try await engine.images()
-          if let warning = RunCommand.mismatchWarning(request, images, host: facts.host) { Terminal.error("WARNING: \(warning)\n") }
+          if let warning = RunCommand.mismatchWarning(request, images, host: facts.host) { Terminal.error("WARNING: \(TerminalText.singleLine(warning))\n") }
           // The engine hands signals to the container; an image that must be fetched first is worth stopping at once.
           if images.contains(where: { RunCommand.matches($0, request.image) }) { interruption.leaveOneToTheContainer() }
           return try await engine.run(request)

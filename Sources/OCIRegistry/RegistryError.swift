@@ -205,7 +205,7 @@ package enum RegistryErrorBody {
   private static func text(_ json: JSONValue?) -> String? {
     switch json {
     case .string(let s): clean(s, limit: 400)
-    case .number(let n): n
+    case .number(let n): clean(n, limit: 40)
     default: nil
     }
   }

@@ -2,7 +2,7 @@ import OCIModel
 
 @testable import LayerArchive
 
-/// Layers as only a stranger would make them, and what comes of each. `HostileLayerTests` applies every one in all forms.
+/// Layers as only a stranger would make them, and what comes of each. `HostileTableTests` applies every one in all forms.
 struct HostileLayer: Sendable, CustomStringConvertible {
   enum Outcome: Sendable, Equatable {
     case refused(LayerArchiveError.Code)

@@ -10,7 +10,7 @@ import Testing
 
 /// Every hostile layer, in every form it can be applied in: the outcome is the one that the table says, nothing beside the root is touched, and neither
 /// time nor memory grows.
-struct HostileLayerTests {
+struct HostileTableTests {
   enum Form: String, CaseIterable { case plain, overlay, later, archive }
 
   @Test func thereAreEnough() { #expect(HostileLayers.table.count >= 80) }
