@@ -132,7 +132,8 @@ if !only.isEmpty {
   }
 }
 
-let sanitized: [SwiftSetting] = fuzzes ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : []
+// The address sanitizer itself comes by Scripts/fuzz, for what others have written too.
+let sanitized: [SwiftSetting] = fuzzes ? [.unsafeFlags(["-sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters,pc-table"])] : []
 var targets: [Target] = []
 for part in parts where keep.contains(part.name) {
   let dependencies = part.own.map { Target.Dependency.target(name: $0) } + part.external

@@ -8,6 +8,8 @@ package struct EscapeFilter: Sendable {
   private enum Mode { case text, escape, escapeIntermediate, csi, string, stringEscape, afterC2, stringAfterC2 }
   private var mode = Mode.text
   private var parameters: [UInt8] = []
+  /// Bytes that the character begun last still needs.
+  private var missing = 0
   private let keepsColours: Bool
 
   /// Colour sequences longer than this are none that a program means.
@@ -27,7 +29,12 @@ package struct EscapeFilter: Sendable {
     case .text: text(byte, &out)
     case .afterC2:
       mode = .text
-      if (0x80...0x9f).contains(byte) { c1(byte) } else { out.append(0xc2); text(byte, &out) }
+      // A beginning without its end must not find another end when what stands between is left out.
+      switch byte {
+      case 0x80...0x9f: c1(byte)
+      case 0xa0...0xbf: out += [0xc2, byte]
+      default: out += [0xef, 0xbf, 0xbd]; text(byte, &out)
+      }
     case .escape: escape(byte, &out)
     case .escapeIntermediate:
       if byte == 0x1b { mode = .escape } else if !(0x20...0x2f).contains(byte) { mode = .text; if byte < 0x20 { text(byte, &out) } }
@@ -44,6 +51,13 @@ package struct EscapeFilter: Sendable {
   }
 
   private mutating func text(_ byte: UInt8, _ out: inout [UInt8]) {
+    if (0x80...0xbf).contains(byte) {
+      // By itself it is no text, and below 0xa0 a control to terminals that do not read UTF-8.
+      if missing > 0 { missing -= 1 } else if byte < 0xa0 { return }
+      out.append(byte)
+      return
+    }
+    missing = byte < 0xc3 ? 0 : byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : byte < 0xf5 ? 3 : 0
     switch byte {
     case 0x1b: mode = .escape
     case 0x09, 0x0a, 0x0d: out.append(byte)

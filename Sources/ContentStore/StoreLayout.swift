@@ -32,7 +32,8 @@ enum RootChecks {
   static func prepare(_ root: String) throws {
     try StoreError.wrapping("cannot make the store's directories", root: root) {
       try Files.makeDirectories(root, mode: HostFacts.isRoot && !HostFacts.inUserNamespace ? 0o711 : 0o700)
-      for algorithm in Digest.Algorithm.allCases { try Files.makeDirectories("\(root)/\(StoreLayout.blobs)/\(algorithm.rawValue)", mode: 0o755) }
+      // Root's own directory lets others through (the run directory, of user namespaces' containers, is beneath it), so each member keeps them out: images may be private.
+      for algorithm in Digest.Algorithm.allCases { try Files.makeDirectories("\(root)/\(StoreLayout.blobs)/\(algorithm.rawValue)", mode: 0o700) }
       for name in [StoreLayout.ingest, StoreLayout.locks] { try Files.makeDirectories("\(root)/\(name)", mode: 0o700) }
     }
   }
