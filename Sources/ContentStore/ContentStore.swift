@@ -86,7 +86,7 @@ package final class ContentStore: Sendable {
     let first = isNew ? try locks.lockBlocking("store:create") : nil
     defer { first?.release() }
     // SQLite would make it readable for all, and its journals as it is.
-    if isNew { _ = try Descriptor.open(path, flags: [.readWrite, .create], mode: 0o600) }
+    if isNew { _ = try HostOS.Descriptor.open(path, flags: [.readWrite, .create], mode: 0o600) }
     let pool = try DatabasePool(path: path, configuration: configuration)
     if try !pool.read({ try schema.isCurrent($0, root: root) }) { try pool.write { try schema.migrate($0, root: root) } }
     return pool
