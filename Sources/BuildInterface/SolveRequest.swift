@@ -69,5 +69,10 @@ package struct CacheOption: Sendable, Hashable {
 /// How a build ended well: what `--metadata-file` holds, by the peers' names (`containerimage.digest`, `image.name`…).
 package struct SolveResponse: Sendable {
   package var exporterResponse: [String: String]
-  package init(exporterResponse: [String: String] = [:]) { self.exporterResponse = exporterResponse }
+  /// How each target was made, where that was asked for: SLSA 0.2 predicates in JSON by platform id, or by "" for a build without several platforms.
+  package var provenance: [String: [UInt8]]
+  package init(exporterResponse: [String: String] = [:], provenance: [String: [UInt8]] = [:]) {
+    self.exporterResponse = exporterResponse
+    self.provenance = provenance
+  }
 }

@@ -18,12 +18,16 @@ package struct ExportSource: Sendable {
     package var imageConfig: [UInt8]
     /// The base image's config, when there is one: its lines of history keep their times under `SOURCE_DATE_EPOCH`.
     package var baseImageConfig: [UInt8]?
-    package init(id: String, platform: Platform, ref: ImmutableRef?, imageConfig: [UInt8], baseImageConfig: [UInt8]? = nil) {
+    package var attestations: [Attestation]
+    package init(
+      id: String, platform: Platform, ref: ImmutableRef?, imageConfig: [UInt8], baseImageConfig: [UInt8]? = nil, attestations: [Attestation] = []
+    ) {
       self.id = id
       self.platform = platform
       self.ref = ref
       self.imageConfig = imageConfig
       self.baseImageConfig = baseImageConfig
+      self.attestations = attestations
     }
   }
   /// In the order the platforms were asked for; never empty.

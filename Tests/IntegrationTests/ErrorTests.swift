@@ -132,7 +132,7 @@ import Testing
           Case(lines: [from, "RUN true"], arguments: ["--cgroup-parent", "some"], code: 2, says: ["Dockerfile:2", "--cgroup-parent some", "not supported yet"]),
           Case(lines: [from], arguments: ["--build-context", "a=b"], code: 2, says: ["--build-context"]),
           Case(lines: [from], arguments: ["--platform", "windows/amd64"], code: 2, says: ["windows/amd64 is not supported yet"]),
-          Case(lines: [from], arguments: ["--provenance=true"], code: 2, says: ["--provenance"]),
+          Case(lines: [from], arguments: ["--provenance=mode=most"], code: 2, says: ["provenance", "most", "min or max"]),
           Case(lines: [from], arguments: ["--sbom=true"], code: 2, says: ["--sbom"]),
           Case(lines: [from], arguments: ["--no-such-option"], code: 2, says: ["--no-such-option", "manifold build"]),
         ], environment)

@@ -14,6 +14,9 @@ import Testing
     try scratch.file("Dockerfile")
   }
 
+  /// What is attested when nobody says anything.
+  static let provenance = "mode=min,inline-only=true"
+
   static let attributes: [(options: [String], expected: [String: String])] = [
     ([], [:]),
     (["--platform", "linux/amd64"], ["platform": "linux/amd64"]),
@@ -49,6 +52,7 @@ import Testing
     var (options, expected) = Self.attributes[index]
     expected["filename"] = "Dockerfile"
     if options == ["--build-arg", "--push"] { expected = ["filename": "Dockerfile"] }
+    if !options.contains("--provenance=false") { expected["attest:provenance"] = Self.provenance }
     let made = try plan(options + ["."], in: scratch, environment: ["FROM_ENV": "here"])
     #expect(made.request.frontendAttributes == expected)
     #expect(made.request.frontend == "dockerfile.v0")
@@ -59,13 +63,13 @@ import Testing
     let made = try plan(
       ["."], in: scratch,
       environment: ["DOCKER_DEFAULT_PLATFORM": "linux/arm64", "SOURCE_DATE_EPOCH": "7", "BUILDKIT_PROGRESS": "plain", "BUILDX_NO_DEFAULT_LOAD": "1"])
-    #expect(made.request.frontendAttributes == ["filename": "Dockerfile", "platform": "linux/arm64", "build-arg:SOURCE_DATE_EPOCH": "7"])
+    #expect(made.request.frontendAttributes == ["filename": "Dockerfile", "platform": "linux/arm64", "build-arg:SOURCE_DATE_EPOCH": "7", "attest:provenance": Self.provenance])
     #expect(made.progress == .plain)
     #expect(made.warnings.isEmpty)
     let told = try plan(
       ["--platform", "linux/s390x", "--build-arg", "SOURCE_DATE_EPOCH=8", "--progress=tty", "."], in: scratch,
       environment: ["DOCKER_DEFAULT_PLATFORM": "linux/arm64", "SOURCE_DATE_EPOCH": "7", "BUILDKIT_PROGRESS": "plain"])
-    #expect(told.request.frontendAttributes == ["filename": "Dockerfile", "platform": "linux/s390x", "build-arg:SOURCE_DATE_EPOCH": "8"])
+    #expect(told.request.frontendAttributes == ["filename": "Dockerfile", "platform": "linux/s390x", "build-arg:SOURCE_DATE_EPOCH": "8", "attest:provenance": Self.provenance])
     #expect(told.progress == .tty)
   }
 
@@ -123,8 +127,7 @@ import Testing
 
   @Test(arguments: [
     ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."],
-    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--provenance=true", "."],
-    ["--provenance", "mode=max", "."], ["--sbom=true", "."],
+    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--sbom=true", "."],
     ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["--allow", "security.insecure", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
   ])
@@ -157,9 +160,10 @@ import Testing
     #expect(
       made.request.frontendAttributes == [
         "filename": "Dockerfile", "build-arg:HTTP_PROXY": "http://p:1", "build-arg:http_proxy": "http://p:1", "build-arg:no_proxy": "mine",
+        "attest:provenance": Self.provenance,
       ])
     try scratch.file("docker/config.json", "{ broken")
-    #expect(try plan(["."], in: scratch, environment: ["DOCKER_CONFIG": scratch.path + "/docker"]).request.frontendAttributes == ["filename": "Dockerfile"])
+    #expect(try plan(["."], in: scratch, environment: ["DOCKER_CONFIG": scratch.path + "/docker"]).request.frontendAttributes == ["filename": "Dockerfile", "attest:provenance": Self.provenance])
   }
 
   @Test func entitlements() throws {

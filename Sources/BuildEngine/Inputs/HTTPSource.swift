@@ -21,6 +21,7 @@ struct HTTPSource: Op {
   let uid: UInt32
   let gid: UInt32
   let services: EngineServices
+  let pin = SourcePin()
 
   static let migration = StoreMigration(
     "http-source", 1,
@@ -58,6 +59,7 @@ struct HTTPSource: Op {
 
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
     let found = try await resolved(context)
+    pin.digest = found.digest
     let key = OpCacheKey.http(
       filename: found.filename, mode: Int64(mode), uid: Int64(uid), gid: Int64(gid), checksum: found.digest, lastModified: found.modified)
     return CacheMapAnswer(CacheMap(digest: CacheDigest(key)))

@@ -14,6 +14,7 @@ struct ImageSource: Op {
   /// From the definition: the digest that the name must resolve to.
   let checksum: Digest?
   let services: EngineServices
+  let pin = SourcePin()
 
   private func image(_ context: OpContext) async throws -> (BaseImage, SolveSession) {
     let session = try services.session(of: context)
@@ -21,6 +22,7 @@ struct ImageSource: Op {
     if let checksum, image.digest != checksum {
       throw BuildError(.failedPrecondition, .build, "\(reference.familiar) is \(image.digest), not \(checksum) as the definition asks")
     }
+    pin.digest = image.digest
     return (image, session)
   }
 

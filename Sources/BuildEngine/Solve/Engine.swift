@@ -108,6 +108,9 @@ package final class Engine: Sendable {
     _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], caches: CacheTransfer, imports: [ImportedCache],
     progress: any ProgressSink
   ) async throws -> SolveResponse {
+    let started = wallClock()
+    // A mistake in it is told before any work.
+    _ = try ProvenanceOptions.of(request.frontendAttributes)
     let environment = FrontendEnvironment(
       buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
     let gateway = EngineGateway(environment: environment, job: job, session: session, caches: imports, progress: progress)
@@ -122,6 +125,9 @@ package final class Engine: Sendable {
         return try await caches.inline(one, form: form, job: job, refs: self.refs)
       }
     }
+    let provenance = try Provenance(
+      result, request, gateway: gateway, job: job, session: session, builderPlatform: options.platform, started: started)
+    if let provenance { for i in source.targets.indices { source.targets[i].attestations.append(provenance.attestation(i)) } }
     let exportEnvironment = ExportEnvironment(
       store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
     var response = SolveResponse()
@@ -131,6 +137,7 @@ package final class Engine: Sendable {
     }
     // After the images: their layers' blobs are made then, and in a registry they can be mounted.
     response.exporterResponse.merge(try await caches.export(cached, job: job, environment: exportEnvironment, files: session.client.files)) { _, new in new }
+    if let provenance { response.provenance = try await provenance.summaries() }
     return response
   }
 

@@ -15,6 +15,14 @@ final class EngineGateway: FrontendGateway {
   private let session: SolveSession
   private let loader: GraphLoader
   private let progress: any ProgressSink
+  private struct Asked {
+    var references: [EngineReference] = []
+    var images: [ProvenanceCapture.Image] = []
+  }
+  private let asked = Mutex(Asked())
+  /// What the frontend had solved so far, and the images that it looked up: its sources, too.
+  var references: [EngineReference] { asked.withLock { $0.references } }
+  var images: [ProvenanceCapture.Image] { asked.withLock { $0.images } }
 
   init(environment: FrontendEnvironment, job: Job, session: SolveSession, caches: [any CacheManager] = [], progress: any ProgressSink) {
     self.environment = environment
@@ -27,7 +35,9 @@ final class EngineGateway: FrontendGateway {
   func solve(_ definition: Pb_Definition) async throws -> any FrontendReference { try reference(definition) }
 
   func reference(_ definition: Pb_Definition) throws -> EngineReference {
-    EngineReference(edge: loader.edge(try Definition(definition).load()), job: job)
+    let reference = EngineReference(edge: loader.edge(try Definition(definition).load()), definition: definition, job: job)
+    asked.withLock { $0.references.append(reference) }
+    return reference
   }
 
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
@@ -45,6 +55,7 @@ final class EngineGateway: FrontendGateway {
         return image
       }
     }
+    asked.withLock { $0.images.append(.init(reference: reference.withDefaultTag, platform: options.platform, digest: image.digest)) }
     return ResolvedImage(reference: reference, digest: image.digest, config: image.configBytes)
   }
 
@@ -59,11 +70,13 @@ final class EngineGateway: FrontendGateway {
 final class EngineReference: FrontendReference {
   /// nil for scratch.
   let edge: Edge?
+  let definition: Pb_Definition
   private let job: Job
   private let result = SingleFlight<CachedResult?>()
 
-  init(edge: Edge?, job: Job) {
+  init(edge: Edge?, definition: Pb_Definition, job: Job) {
     self.edge = edge
+    self.definition = definition
     self.job = job
   }
 

@@ -26,6 +26,7 @@ struct LayoutExporter: Exporter {
     // What the answers name is whole anyway.
     _ = try attributes.flag("prefer-image-digest")
     try attributes.finish()
+    if options.attestations.place == .referrers { throw attributes.invalid("attestations", "is referrers, which only a registry holds") }
   }
 
   func export(_ whole: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
@@ -34,6 +35,9 @@ struct LayoutExporter: Exporter {
       throw BuildError(
         .unimplemented, .usage, "type=docker holds an image of one platform, and this build has \(source.targets.map(\.id).joined(separator: ", "))",
         suggestion: "use type=oci, or build one platform")
+    }
+    if variant == .docker, try options.attestations.chosen(of: source).contains(where: { !$0.isEmpty }) {
+      throw BuildError(.unimplemented, .usage, "type=docker holds an image without attestations", suggestion: "use type=oci, or build with --provenance=false")
     }
     let target = try await environment.destinations.target(id: id)
     return try await ProgressTask.export("exporting to \(variant.rawValue) image format", environment.progress) { vertex in

@@ -14,14 +14,14 @@ struct TreeExporter: Exporter {
   /// nil: as many platforms need.
   private let splitsPlatforms: Bool?
   private let epoch: Int64??
+  private let attestationPrefix: String
 
   init(_ form: Form, id: String, _ attributes: inout ExportAttributes) throws {
     self.form = form
     self.id = id
     splitsPlatforms = try attributes.flag("platform-split")
     epoch = try attributes.sourceDateEpoch()
-    // Of attestations, which there are none of.
-    _ = attributes.text("attestation-prefix")
+    attestationPrefix = attributes.text("attestation-prefix") ?? ""
     if form == .directory { try attributes.refuse("mode", unless: ["", "copy"]) }
     try attributes.finish()
   }
@@ -49,6 +49,11 @@ struct TreeExporter: Exporter {
     }
   }
 
+  /// - Parameter shares: the target's files lie in one folder with those of others.
+  private func attestations(_ target: ExportSource.Target, shares: Bool) async throws -> TreeAttestations {
+    try await TreeAttestations.make(target, prefix: attestationPrefix, platform: shares ? Self.folder(target) : nil)
+  }
+
   private static func folder(_ target: ExportSource.Target) -> String { String(target.id.map { $0 == "/" ? "_" : $0 }) }
 
   // MARK: A directory
@@ -67,7 +72,8 @@ struct TreeExporter: Exporter {
       for target in source.targets {
         group.addTask {
           try await ExportErrors.wrapping("cannot copy the files of \(target.id) to \(path)") {
-            try await copy(target, splits ? Self.folder(target) : nil, to: destination, options, vertex, flag)
+            let attestations = try await attestations(target, shares: source.isMultiPlatform && !splits)
+            try await copy(target, splits ? Self.folder(target) : nil, attestations, to: destination, options, vertex, flag)
           }
         }
       }
@@ -76,13 +82,15 @@ struct TreeExporter: Exporter {
   }
 
   private func copy(
-    _ target: ExportSource.Target, _ folder: String?, to destination: Directory, _ options: DirectoryCopy, _ vertex: ProgressTask, _ flag: CancelFlag
+    _ target: ExportSource.Target, _ folder: String?, _ attestations: TreeAttestations, to destination: Directory, _ options: DirectoryCopy,
+    _ vertex: ProgressTask, _ flag: CancelFlag
   ) async throws {
     let meter = ExportMeter(vertex, folder == nil ? "copying files" : "copying files \(target.id)", name: "transferring")
     meter.set(0)
     let copy: @Sendable (Directory?) throws -> [String] = { tree in
       let inner = try folder.map { try options.directory($0, in: destination) } ?? destination
       let skipped = try tree.map { try options.copy($0, into: inner, copied: { meter.add($0) }, isCancelled: { flag.isSet }) } ?? []
+      try attestations.write(tree, into: inner, modified: options.modified, isCancelled: { flag.isSet })
       if let folder { try options.finish(folder, in: destination) }
       return skipped
     }
@@ -113,18 +121,26 @@ struct TreeExporter: Exporter {
     if !splits { try await refuseClashes(source, flag) }
     let archiver = DirectoryArchiver(modified: time(source))
     let targets = splits ? source.targets.sorted { Self.folder($0) < Self.folder($1) } : source.targets
-    var trees: [(folder: ByteString, tree: Directory?)] = []
+    var trees: [(folder: ByteString, tree: Directory?, attestations: TreeAttestations)] = []
     for target in targets {
       let tree = try await ExportErrors.wrapping("cannot read the files of \(target.id)") { try await target.ref?.open() }
-      trees.append((splits ? ByteString(text: Self.folder(target)) : ByteString(), tree))
+      let attestations = try await attestations(target, shares: source.isMultiPlatform && !splits)
+      trees.append((splits ? ByteString(text: Self.folder(target)) : ByteString(), tree, attestations))
     }
     let file = ExportFile(target: target)
+    let now = Timestamp(seconds: wallClock().seconds)
     try await vertex.step("sending tarball") {
       try await ExportErrors.wrapping("cannot write the tar archive") { [trees] in
         try await Blocking.run {
           try file.write { sink in
             let tar = TarWriter(sink, style: .compact)
-            for (folder, tree) in trees { try archiver.archive(tree, under: folder, into: tar, isCancelled: { flag.isSet }) }
+            for (folder, tree, attestations) in trees {
+              try archiver.archive(tree, under: folder, into: tar, isCancelled: { flag.isSet })
+              for (name, bytes) in try attestations.files(of: tree, isCancelled: { flag.isSet }) {
+                try tar.begin(TarEntry(path: folder.appending(ByteString(text: name)), mode: 0o600, size: Int64(bytes.count), modified: archiver.modified ?? now))
+                try bytes.withUnsafeBytes { try tar.write($0) }
+              }
+            }
             try tar.finish()
           }
         }

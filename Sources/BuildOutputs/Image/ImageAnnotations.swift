@@ -68,13 +68,13 @@ struct ImageAnnotations: Sendable {
   }
 
   /// Refuses what an image of these targets has no place for.
-  func check(_ source: ExportSource, ociTypes: Bool) throws {
+  func check(_ source: ExportSource, hasIndex: Bool, ociTypes: Bool) throws {
     for platform in groups.keys {
       guard let platform, !source.targets.contains(where: { $0.platform.normalized == platform }) else { continue }
       throw BuildError(.invalidArgument, .usage, "an annotation is for \(platform), which is not built: there is \(source.targets.map(\.id).joined(separator: ", "))")
     }
     let index = ofIndex
-    if !source.isMultiPlatform, !index.index.isEmpty || !index.indexDescriptor.isEmpty {
+    if !hasIndex, !index.index.isEmpty || !index.indexDescriptor.isEmpty {
       throw BuildError(.invalidArgument, .usage, "annotations of the index need a multi-platform image; this one has a manifest alone")
     }
     let needsOCI = !index.index.isEmpty || !index.indexDescriptor.isEmpty || groups.values.contains { !$0.manifestDescriptor.isEmpty }

@@ -14,7 +14,7 @@ struct ImageExporter: Exporter {
   private let danglingOnlyWithoutName: Bool
 
   init(_ attributes: inout ExportAttributes) throws {
-    options = try ImageOptions(&attributes)
+    options = try ImageOptions(&attributes, inlineAttestations: true)
     pushes = try attributes.flag("push") ?? (attributes.type == "registry")
     pushesByDigest = try attributes.flag("push-by-digest") ?? false
     // The store finds `name@digest` for whatever it has under a name.
@@ -31,6 +31,7 @@ struct ImageExporter: Exporter {
     // Spelt so by the peers.
     danglingOnlyWithoutName = try attributes.flag("danging-name-empty-only") ?? false
     try attributes.finish()
+    if options.attestations.place == .referrers, !pushes { throw attributes.invalid("attestations", "is referrers, which a registry holds: push the image") }
     if pushes {
       guard !options.names.isEmpty else { throw attributes.invalid("push", "needs a name: give the image a tag") }
       if pushesByDigest, let tagged = options.names.first(where: { $0.tag != nil || $0.digest != nil }) {

@@ -18,9 +18,11 @@ struct ImageOptions: Sendable {
   /// Whether layers that say that they must not be distributed go on saying so.
   var keepsNonDistributable: Bool
   var annotations: ImageAnnotations
+  var attestations: AttestationOptions
   private let epoch: Int64??
 
-  init(_ attributes: inout ExportAttributes) throws {
+  /// - Parameter inlineAttestations: whether an image of one platform gets an index for the sake of attestations that nobody asked for.
+  init(_ attributes: inout ExportAttributes, inlineAttestations: Bool = false) throws {
     nameText = attributes.text("name") ?? ""
     names = []
     for name in nameText.split(separator: ",", omittingEmptySubsequences: true) {
@@ -28,9 +30,7 @@ struct ImageOptions: Sendable {
     }
     let ociTypes = try attributes.flag("oci-mediatypes")
     self.ociTypes = ociTypes ?? true
-    // Of attestations, which there are none of; but a contradiction is one.
-    if try attributes.flag("oci-artifact") == true, ociTypes == false { throw attributes.invalid("oci-artifact", "is true, which contradicts oci-mediatypes=false") }
-    _ = try attributes.flag("attestation-inline")
+    attestations = try AttestationOptions(&attributes, ociTypes: ociTypes, inline: inlineAttestations)
     keepsNonDistributable = try attributes.flag("prefer-nondist-layers") ?? false
     let compressionName = attributes.text("compression") ?? Compression.gzip.rawValue
     isSeekable = compressionName == "estargz"

@@ -21,14 +21,20 @@ struct WrittenImage: Sendable {
   }
   /// One a target, in their order.
   var manifests: [Manifest]
-  /// For an image of several platforms.
+  /// In the index, after the manifests.
+  var attestations: [AttestationManifest] = []
+  /// Attestations that go beside the image, for whoever asks its registry what refers to it.
+  var referrers: [AttestationManifest] = []
+  /// For an image of several platforms, or one with attestations.
   var index: Document?
 
   /// What stands for the whole.
   var root: Document { index ?? manifests[0].document }
 
   /// Children before parents.
-  var documents: [Document] { manifests.flatMap { [$0.config, $0.document] } + (index.map { [$0] } ?? []) }
+  var documents: [Document] {
+    manifests.flatMap { [$0.config, $0.document] } + attestations.flatMap { $0.statements + [$0.config, $0.document] } + (index.map { [$0] } ?? [])
+  }
 
   /// All layers, each once, with the targets they belong to.
   var layers: [(layer: ImageLayer, targets: [String])] {
@@ -65,7 +71,10 @@ struct ImageWriter: Sendable {
     guard let first = source.targets.first, source.isMultiPlatform || source.targets.count == 1 else {
       throw BuildError(.internal, .build, "an image of \(source.targets.count) platforms cannot be written without an index")
     }
-    try options.annotations.check(source, ociTypes: options.ociTypes)
+    let attestations = try options.attestations.chosen(of: source)
+    let isAttested = attestations.contains { !$0.isEmpty }
+    let hasIndex = source.isMultiPlatform || (isAttested && options.attestations.place == .index)
+    try options.annotations.check(source, hasIndex: hasIndex, ociTypes: options.ociTypes)
     if options.rewritesTimes, options.epoch(source) == nil {
       vertex.log("WARNING: rewrite-timestamp has no effect without a time: set SOURCE_DATE_EPOCH, or source-date-epoch of this output")
     }
@@ -78,13 +87,17 @@ struct ImageWriter: Sendable {
       vertex.done("exporting config \(manifest.config.descriptor.digest)")
       manifests.append(manifest)
     }
-    guard source.isMultiPlatform else {
-      manifests[0].document.descriptor.platform = first.platform.normalized
-      return WrittenImage(manifests: manifests)
+    var image = WrittenImage(manifests: manifests)
+    let attested = isAttested ? try await self.attestations(attestations, source, manifests, vertex) : []
+    if options.attestations.place == .index { image.attestations = attested } else { image.referrers = attested }
+    guard hasIndex else {
+      image.manifests[0].document.descriptor.platform = first.platform.normalized
+      return image
     }
-    let index = self.index(source, manifests)
+    let index = self.index(source, image)
     vertex.done("exporting manifest list \(index.descriptor.digest)")
-    return WrittenImage(manifests: manifests, index: index)
+    image.index = index
+    return image
   }
 
   /// What each target's image says of the steps that made it.
@@ -123,16 +136,32 @@ struct ImageWriter: Sendable {
       config: WrittenImage.Document(descriptor: configDescriptor, bytes: config), layers: layers)
   }
 
+  private func attestations(
+    _ attestations: [[Attestation]], _ source: ExportSource, _ manifests: [WrittenImage.Manifest], _ vertex: ProgressTask
+  ) async throws -> [AttestationManifest] {
+    var out: [AttestationManifest] = []
+    for ((target, manifest), attestations) in zip(zip(source.targets, manifests), attestations) where !attestations.isEmpty {
+      let isArtifact = options.attestations.areArtifacts || options.attestations.place == .referrers
+      let made = try await ExportErrors.wrapping("cannot attest \(target.id)") {
+        try await AttestationManifest.make(attestations, of: manifest, target, names: options.names, isArtifact: isArtifact)
+      }
+      vertex.done("exporting attestation manifest \(made.document.descriptor.digest)")
+      out.append(made)
+    }
+    return out
+  }
+
   /// In the order that the platforms were asked for.
-  private func index(_ source: ExportSource, _ manifests: [WrittenImage.Manifest]) -> WrittenImage.Document {
+  private func index(_ source: ExportSource, _ image: WrittenImage) -> WrittenImage.Document {
     let annotations = options.annotations.ofIndex
-    let children = zip(source.targets, manifests).map { target, manifest in
+    let children = zip(source.targets, image.manifests).map { target, manifest in
       var descriptor = manifest.document.descriptor
       descriptor.platform = target.platform.normalized
       return descriptor
     }
     let type: MediaType = options.ociTypes ? .ociIndex : .dockerManifestList
-    let bytes = ImageIndex(mediaType: type, manifests: children, annotations: annotations.index).encoded
+    let all = children + image.attestations.map(\.document.descriptor)
+    let bytes = ImageIndex(mediaType: type, manifests: all, annotations: annotations.index).encoded
     return WrittenImage.Document(descriptor: Descriptor(mediaType: type, of: bytes, annotations: annotations.indexDescriptor), bytes: bytes)
   }
 }

@@ -20,8 +20,11 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
 
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
-      Provenance and SBOM attestations are not made yet: they are off, and --provenance=false and --sbom=false are accepted.
-      Environment: BUILDKIT_PROGRESS, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, MANIFOLD_STORE_LIMIT, NO_COLOR, SOURCE_DATE_EPOCH.
+      An image says how it was built: its index holds a provenance attestation (SLSA) for each platform, without build arguments unless
+      --provenance=mode=max asks for them. It never holds a secret; values of arguments whose names look secret are replaced.
+      SBOM attestations are not made yet: --sbom=false is accepted.
+      Environment: BUILDKIT_PROGRESS, BUILDX_GIT_CHECK_DIRTY, BUILDX_GIT_INFO, BUILDX_GIT_LABELS, BUILDX_METADATA_PROVENANCE,
+      BUILDX_NO_DEFAULT_ATTESTATIONS, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, MANIFOLD_STORE_LIMIT, NO_COLOR, SOURCE_DATE_EPOCH.
       """)
 
   @OptionGroup var global: GlobalOptions
@@ -156,8 +159,23 @@ struct BuildCommand: AsyncParsableCommand {
   @Option(name: .customLong("iidfile"), parsing: .unconditional, help: ArgumentHelp("Write the image's digest to this file.", valueName: "file"))
   var imageIDFile: String?
 
-  @Option(name: .customLong("provenance"), parsing: .unconditional, help: ArgumentHelp("A provenance attestation: only false, for now.", valueName: "false"))
+  @Option(
+    name: .customLong("provenance"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "The provenance attestation: true, false, or mode=min|max[,version=v1|v0.2][,builder-id=URI][,reproducible=true]. Default: mode=min where an image is made.",
+      valueName: "provenance"))
   var provenance: String?
+
+  @Option(
+    name: .customLong("attest"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("An attestation: type=provenance[,key=value…]. May be repeated.", valueName: "attestation"))
+  var attestations: [String] = []
+
+  @Option(
+    name: .customLong("attestations"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Where an image's attestations go: index (in its image index), referrers (beside it in the registry, as OCI referrers) or none.", valueName: "place"))
+  var attestationsPlace = "index"
 
   @Option(name: .customLong("sbom"), parsing: .unconditional, help: ArgumentHelp("An SBOM attestation: only false, for now.", valueName: "false"))
   var sbom: String?
@@ -172,7 +190,9 @@ struct BuildCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let composition = try Composition.required()
     let facts = try CommandFacts.current()
-    let build = BuildRun(plan: try plan(facts), facts: facts)
+    var plan = try plan(facts)
+    try await plan.addGitFacts(facts)
+    let build = BuildRun(plan: plan, facts: facts)
     let seconds = try limits.checkedTimeout()
     let tooLong = BuildError(.deadlineExceeded, .build, "the build took longer than \(limits.timeout ?? "") (--timeout) and was stopped")
     try await Interruption.guarding { _ in try await Deadline.within(seconds, tooLong) { try await build.run(composition) } }

@@ -3,7 +3,6 @@ internal import BuildInterface
 
 /// Options of the peers' build that are not served yet. They are parsed, so that each is refused by its name.
 struct BuildOptionsToCome: ParsableArguments {
-  @Option(name: .customLong("attest"), parsing: .unconditionalSingleValue, help: .hidden) var attestations: [String] = []
   @Option(name: .customLong("build-context"), parsing: .unconditionalSingleValue, help: .hidden) var buildContexts: [String] = []
   @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
   @Option(name: .customLong("call"), parsing: .unconditional, help: .hidden) var call: String?
@@ -38,12 +37,5 @@ struct BuildOptionsToCome: ParsableArguments {
     ]
     for (name, value) in singles { if let value { throw BuildError.notYet("\(name) \(value)") } }
     if check { throw BuildError.notYet("--check") }
-    for attestation in attestations { try refuseAttestation(attestation) }
-  }
-
-  /// Only that there be none can be asked for.
-  private func refuseAttestation(_ text: String) throws {
-    let pairs = try CommaFields.parse(text, option: "--attest").compactMap(CommaFields.pair)
-    guard TruthWord.parse(pairs.last { $0.key == "disabled" }?.value ?? "") == true else { throw BuildError.notYet("--attest \(text)") }
   }
 }

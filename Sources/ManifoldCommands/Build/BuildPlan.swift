@@ -25,11 +25,21 @@ struct BuildPlan: Sendable {
   var warnings: [String]
 }
 
+extension BuildPlan {
+  /// What git says of the context, where provenance or labels are to hold it. What was asked for by name wins.
+  mutating func addGitFacts(_ facts: CommandFacts) async throws {
+    guard let context = client.directories["context"] else { return }
+    let dockerfile = client.directories["dockerfile"].map { $0 + "/" + (request.frontendAttributes["filename"] ?? "Dockerfile") }
+    let git = try await GitFacts.of(context: context, directories: client.directories, dockerfile: dockerfile, environment: facts.environment)
+    request.frontendAttributes.merge(git.attributes) { own, _ in own }
+    if let warning = git.warning { warnings.append(warning) }
+  }
+}
+
 extension BuildCommand {
   /// Checks all that can be checked before an engine is there; changes nothing.
   func plan(_ facts: CommandFacts) throws -> BuildPlan {
     try toCome.refuse()
-    try refuseAttestations()
     let (mode, printsImageID) = try progressMode(facts.environment)
     let context = try ContextInput(context: context, file: file, facts: facts)
     let platforms = try BuildCommand.platforms(
@@ -50,6 +60,10 @@ extension BuildCommand {
       secrets[secret.id] = secret.source
     }
     var attributes = try stepAttributes(facts)
+    let attested = try attestationAttributes(facts.environment)
+    attributes.merge(attested.attributes) { _, new in new }
+    var exports = output.exports
+    try addAttestationPlace(to: &exports, facts.environment)
     attributes["filename"] = context.filename
     if context.dockerfileDirectory == nil { attributes["dockerfilekey"] = "dockerfile" }
     if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
@@ -63,7 +77,7 @@ extension BuildCommand {
       throw BuildError.usage("--debug-on-error needs standard input for the shell, and the Dockerfile comes from there", suggestion: "Give the Dockerfile as a file.")
     }
     var request = SolveRequest(
-      ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: output.exports, cacheImports: caches.imports,
+      ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: exports, cacheImports: caches.imports,
       cacheExports: caches.exports, entitlements: try allowed())
     request.keepsFailedStep = debugOnError
     request.stepTimeout = try limits.checkedStepTimeout()
@@ -74,7 +88,7 @@ extension BuildCommand {
       platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
       readsDockerfile: context.dockerfileDirectory == nil, hasTerminal: facts.standardInputIsTerminal && facts.standardErrorIsTerminal,
-      warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes)
+      warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes) + attested.warnings
         + secrets.sorted { $0.key < $1.key }.compactMap { id, source in
           guard case .environment(let name) = source, facts.environment[name] == nil else { return nil }
           return "--secret \(id): the variable \(name) is not set, so steps do not get this secret"
@@ -168,13 +182,6 @@ extension BuildCommand {
       }
     }
     return out
-  }
-
-  private func refuseAttestations() throws {
-    for (name, value) in [("--provenance", provenance), ("--sbom", sbom)] {
-      guard let value, TruthWord.parse(value) != false else { continue }
-      throw BuildError.notYet("\(name)=\(value)", suggestion: "Attestations are not made yet: \(name)=false, or leave it away.")
-    }
   }
 
   private func progressMode(_ environment: [String: String]) throws -> (ProgressMode, printsImageID: Bool) {

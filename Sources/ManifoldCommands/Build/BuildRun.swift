@@ -88,7 +88,7 @@ struct BuildRun: Sendable {
     var answers = response.exporterResponse
     // As buildx names a build: builder, node, build.
     answers["buildx.build.ref"] = "embedded/embedded/\(plan.request.ref)"
-    try await write(MetadataFile.bytes(answers), to: path)
+    try await write(MetadataFile.bytes(answers, provenance: response.provenance, mode: .init(environment: facts.environment)), to: path)
   }
 
   private func removeIfPresent(_ path: String) async throws {

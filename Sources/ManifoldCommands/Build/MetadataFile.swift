@@ -2,10 +2,24 @@ internal import OCIModel
 
 /// `--metadata-file`: the exporters' answers by name. An answer that is JSON in base64 stands in it as JSON.
 enum MetadataFile {
-  static func bytes(_ response: [String: String]) -> [UInt8] {
-    var object = JSONObject()
-    for (key, value) in response.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) { object[key] = json(key, value) }
-    return JSONValue.object(object).encoded(.indented("  "))
+  /// How much of a build's provenance it holds: BUILDX_METADATA_PROVENANCE.
+  enum ProvenanceMode: String {
+    case min, max, disabled
+    init(environment: [String: String]) {
+      let text = environment["BUILDX_METADATA_PROVENANCE"] ?? ""
+      self = ProvenanceMode(rawValue: text) ?? (TruthWord.parse(text) == false ? .disabled : .min)
+    }
+  }
+
+  /// - Parameter provenance: by platform, or by "" (`SolveResponse.provenance`).
+  static func bytes(_ response: [String: String], provenance: [String: [UInt8]] = [:], mode: ProvenanceMode = .min) -> [UInt8] {
+    var members = response.map { ($0.key, json($0.key, $0.value)) }
+    for (platform, bytes) in provenance where mode != .disabled {
+      guard var object = (try? JSONValue(parsing: bytes))?.objectValue else { continue }
+      if mode == .min { for key in ["buildConfig", "metadata"] { object[key] = nil } }
+      members.append(("buildx.build.provenance" + (platform.isEmpty ? "" : "/" + platform), .object(object)))
+    }
+    return JSONValue.object(JSONObject(members.sorted { $0.0.utf8.lexicographicallyPrecedes($1.0.utf8) })).encoded(.indented("  "))
   }
 
   private static func json(_ key: String, _ value: String) -> JSONValue {
