@@ -40,17 +40,18 @@ extension Solver {
   }
 
   private func load(_ record: CacheRecord, _ op: ActiveOp, _ secondary: SecondaryKeys) async throws -> SharedResult {
-    op.progress.started(cached: true)
     let context = op.context.cacheContext
     do {
       let result = try await op.cache.load(record, context: context)
+      // Not before: a record that turns out to be gone makes no step a cached one, nor those below it.
+      op.progress.started(cached: true)
       op.progress.completed(cached: true)
       return SharedResult(result, cacheKeys: [
         ExportableCacheKey(record.key, export: CacheExport(record: record, secondary: secondary, context: context))
       ])
     } catch {
-      // No end is shown: the edge goes on, with another record or by executing.
-      if !Task.isCancelled { options.cacheProblem(error, op.vertex) } else { op.progress.completed(error: CancellationError()) }
+      // The edge goes on, with another record or by executing.
+      if !Task.isCancelled { options.cacheProblem(error, op.vertex) }
       throw Task.isCancelled ? CancellationError() : error
     }
   }

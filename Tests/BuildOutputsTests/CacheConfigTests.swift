@@ -10,10 +10,10 @@ import Testing
   private static let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Golden/caches")
   private static func golden(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: directory.appendingPathComponent(name))) }
 
-  private static func blobs(_ manifest: [UInt8]) throws -> [Digest: CacheRemote.Layer] {
+  private static func blobs(_ manifest: [UInt8]) throws -> [CacheRemote.Layer] {
     let document = try JSONValue(parsing: manifest)
     let layers = try (document["layers"] ?? document["manifests"])?.arrayValue?.map { try Descriptor(json: $0) } ?? []
-    return Dictionary(layers.map { ($0.digest, CacheRemote.Layer(descriptor: $0)) }) { a, _ in a }
+    return layers.map { CacheRemote.Layer(descriptor: $0) }
   }
 
   /// What a document says, whatever the order of its lists: each record with its results and all that leads to it.
@@ -42,7 +42,7 @@ import Testing
     let (made, blobs) = CacheConfig.make(chains)
     #expect(Self.meaning(made) == Self.meaning(config))
     #expect(made.layers.count == config.layers.count && made.records.count == config.records.count)
-    #expect(Set(made.layers.map(\.blob)) == Set(blobs.keys))
+    #expect(made.layers.map(\.blob) == blobs.map(\.descriptor.digest))
     // Where nothing in a document is equal to something else in it, its order is given.
     if name == "one-max" { #expect(made.encoded == bytes) }
     var again = CacheChains()
@@ -78,7 +78,7 @@ import Testing
     let inline = try #require(try InlineCacheConfig(config: image, layers: manifest.layers))
     #expect(inline.layers.allSatisfy { $0.annotations[CacheAnnotations.diffID] != nil && $0.annotations[CacheAnnotations.createdAt] != nil })
     var chains = CacheChains()
-    try inline.config.add(to: &chains, blobs: Dictionary(uniqueKeysWithValues: inline.layers.map { ($0.digest, CacheRemote.Layer(descriptor: $0)) }))
+    try inline.config.add(to: &chains, blobs: inline.layers.map { CacheRemote.Layer(descriptor: $0) })
     let made = try #require(try InlineCache.records(chains, layers: inline.layers.map(\.digest)))
     let text = try #require(try JSONValue(parsing: image)[InlineCacheConfig.member]?.stringValue)
     #expect(made == Array(Data(base64Encoded: text) ?? Data()))
@@ -99,7 +99,7 @@ import Testing
     #expect(text.contains(#""chains":[{"layers":[1,0],"createdAt":"0001-01-01T00:00:00Z"}]"#), "\(text)")
     let parsed = CacheConfig(layers: [.init(blob: .sha256(of: "a"), parent: -1), .init(blob: .sha256(of: "b"), parent: 0)], records: try CacheConfig.records(JSONValue(parsing: bytes)))
     var again = CacheChains()
-    try parsed.add(to: &again, blobs: [Digest.sha256(of: "a"): layer("a"), Digest.sha256(of: "b"): layer("b")])
+    try parsed.add(to: &again, blobs: [layer("a"), layer("b")])
     #expect(again.records.contains { again.results(of: $0).first?.remote.layers.map(\.descriptor.digest) == [.sha256(of: "b"), .sha256(of: "a")] })
   }
 
@@ -132,7 +132,7 @@ import Testing
     let json = try #require(Self.hostile.first { $0.name == name }?.json)
     #expect(throws: CacheFormatError.self) {
       var chains = CacheChains()
-      try CacheConfig(parsing: Array(json.utf8)).add(to: &chains, blobs: [:])
+      try CacheConfig(parsing: Array(json.utf8)).add(to: &chains, blobs: [])
     }
   }
 
@@ -144,7 +144,7 @@ import Testing
       config.records.append(.init(digest: Digest.sha256(of: "\(i)").description, inputs: i == count - 1 ? [] : [[.init(link: i + 1)]]))
     }
     var chains = CacheChains(maximumWork: 20_000_000)
-    try config.add(to: &chains, blobs: [:])
+    try config.add(to: &chains, blobs: [])
     #expect(chains.count == count)
     #expect(ImportedRecords(chains).counts.records == count)
     #expect(CacheConfig.make(chains).config.records.count == count)
@@ -158,7 +158,7 @@ import Testing
     for i in 0..<5000 { config.records.append(.init(results: [.init(layer: i, createdAt: .zero)], digest: Digest.sha256(of: "\(i)").description)) }
     #expect(throws: CacheFormatError.self) {
       var chains = CacheChains(maximumWork: 20_000_000)
-      try config.add(to: &chains, blobs: [blob: CacheRemote.Layer(descriptor: Descriptor(mediaType: .ociLayerGzip, digest: blob, size: 1))])
+      try config.add(to: &chains, blobs: [CacheRemote.Layer(descriptor: Descriptor(mediaType: .ociLayerGzip, digest: blob, size: 1))])
     }
   }
 }

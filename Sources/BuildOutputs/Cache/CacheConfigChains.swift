@@ -1,12 +1,12 @@
 package import BuildSolver
 internal import BuildSnapshots
-package import OCIModel
+internal import OCIModel
 
 // Between the document and the records.
 extension CacheConfig {
-  /// The records as a document, in the order that is the same whenever they are, and the blobs that it names. In the words of BuildKit's
+  /// The records as a document, in the order that is the same whenever they are, and for each of its layers the blob. In the words of BuildKit's
   /// `CacheChains.Marshal`: of several results of a record the newest.
-  package static func make(_ chains: CacheChains) -> (config: CacheConfig, blobs: [Digest: CacheRemote.Layer]) {
+  package static func make(_ chains: CacheChains) -> (config: CacheConfig, blobs: [CacheRemote.Layer]) {
     var layers = LayerTable()
     var config = CacheConfig()
     var places: [CacheChains.Record: Int] = [:]
@@ -26,13 +26,14 @@ extension CacheConfig {
       config.records.append(record)
     }
     config.layers = layers.layers
-    config.sort()
-    return (config, layers.blobs)
+    let sorted = config.sort()
+    return (config, sorted.map { layers.blobs[$0] })
   }
 
   private struct LayerTable {
     var layers: [Layer] = []
-    var blobs: [Digest: CacheRemote.Layer] = [:]
+    /// For each. One blob in two chains has two times.
+    var blobs: [CacheRemote.Layer] = []
     private var places: [Layer: Int] = [:]
 
     mutating func add(_ remote: CacheRemote) -> Int? {
@@ -45,7 +46,7 @@ extension CacheConfig {
         }
         var layer = layer
         layer.descriptor.mediaType = LayerTypes.written(layer.descriptor.mediaType, oci: true, keepsNonDistributable: true)
-        if blobs[layer.descriptor.digest] == nil { blobs[layer.descriptor.digest] = layer }
+        blobs.append(layer)
         parent = layers.count
         places[key] = parent
         layers.append(key)
@@ -54,8 +55,8 @@ extension CacheConfig {
     }
   }
 
-  /// Layers by blob, records by digest and what they are made from.
-  private mutating func sort() {
+  /// Layers by blob, records by digest and what they are made from. Answers where the layers were.
+  private mutating func sort() -> [Int] {
     let old = layers
     // Blobs from the layer down decide between equal ones: a list's places say nothing.
     func lowerFirst(_ a: Int, _ b: Int) -> Bool {
@@ -91,6 +92,7 @@ extension CacheConfig {
       }
       return record
     }
+    return order
   }
 
   /// nil: they are equal in what counts.
@@ -113,8 +115,9 @@ extension CacheConfig {
   /// Layers of all results together: beyond this many a document is made to exhaust memory.
   private static let maximumLayers = 1 << 20
 
-  /// Adds the document's records to `chains`. `blobs` are those that the manifest names: a result that needs another is none.
-  package func add(to chains: inout CacheChains, blobs: [Digest: CacheRemote.Layer]) throws {
+  /// Adds the document's records to `chains`. `blobs` are those that the manifest names, as a rule one for each of this document's layers in their
+  /// order: a result that needs another is none.
+  package func add(to chains: inout CacheChains, blobs: [CacheRemote.Layer]) throws {
     var remotes = RemoteTable(layers: layers, blobs: blobs)
     var made = [CacheChains.Record?](repeating: nil, count: records.count)
     var isOpen = [Bool](repeating: false, count: records.count)
@@ -160,10 +163,20 @@ extension CacheConfig {
 
   private struct RemoteTable {
     let layers: [Layer]
-    let blobs: [Digest: CacheRemote.Layer]
+    private let blobs: [CacheRemote.Layer]
+    private let byDigest: [Digest: CacheRemote.Layer]
     private var known: [Int: CacheRemote?] = [:]
     private var total = 0
-    init(layers: [Layer], blobs: [Digest: CacheRemote.Layer]) { (self.layers, self.blobs) = (layers, blobs) }
+    init(layers: [Layer], blobs: [CacheRemote.Layer]) {
+      (self.layers, self.blobs) = (layers, blobs)
+      byDigest = Dictionary(blobs.map { ($0.descriptor.digest, $0) }) { a, _ in a }
+    }
+
+    /// The layer's own, or any of the digest.
+    private func blob(_ index: Int) -> CacheRemote.Layer? {
+      if index < blobs.count, blobs[index].descriptor.digest == layers[index].blob { return blobs[index] }
+      return byDigest[layers[index].blob]
+    }
 
     private func checked(_ index: Int) throws -> Layer {
       guard layers.indices.contains(index) else { throw CacheFormatError("layer \(index) is named, and there are \(layers.count)") }
@@ -182,7 +195,7 @@ extension CacheConfig {
       while next != -1 {
         let layer = try checked(next)
         guard seen.insert(next).inserted else { throw CacheFormatError("layers[\(next)] lies on itself") }
-        if let blob = blobs[layer.blob] { found?.append(blob) } else { found = nil }
+        if let blob = blob(next) { found?.append(blob) } else { found = nil }
         next = layer.parent
       }
       try spend(seen.count)
@@ -195,7 +208,8 @@ extension CacheConfig {
       try spend(indexes.count)
       var found: [CacheRemote.Layer]? = []
       for index in indexes {
-        if let blob = blobs[try checked(index).blob] { found?.append(blob) } else { found = nil }
+        _ = try checked(index)
+        if let blob = blob(index) { found?.append(blob) } else { found = nil }
       }
       return found.flatMap { $0.isEmpty ? nil : CacheRemote(layers: $0) }
     }

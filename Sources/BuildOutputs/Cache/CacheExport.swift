@@ -17,9 +17,9 @@ extension CacheDestination {
       return [:]
     }
     var layers: [ImageLayer] = []
-    for layer in config.layers {
-      guard let blob = blobs[layer.blob]?.imageLayer(oci: ociTypes) else { throw BuildError(.internal, .build, "the cache's layer \(layer.blob) has no description") }
-      layers.append(blob)
+    for blob in blobs {
+      guard let layer = blob.imageLayer(oci: ociTypes) else { throw BuildError(.internal, .build, "the cache's layer \(blob.descriptor.digest) has no description") }
+      layers.append(layer)
     }
     let configBytes = config.encoded
     if configBytes.count > CacheConfig.peerLimit { vertex.log("the cache's records take \(configBytes.count) bytes: BuildKit reads no more than \(CacheConfig.peerLimit)") }

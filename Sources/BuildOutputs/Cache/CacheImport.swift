@@ -47,9 +47,7 @@ private struct CacheReader {
     }
   }
 
-  static func blobs(_ layers: [Descriptor]) -> [Digest: CacheRemote.Layer] {
-    Dictionary(layers.map { ($0.digest, CacheRemote.Layer(descriptor: $0)) }) { a, _ in a }
-  }
+  static func blobs(_ layers: [Descriptor]) -> [CacheRemote.Layer] { layers.map { CacheRemote.Layer(descriptor: $0) } }
 
   // MARK: - Inside images
 

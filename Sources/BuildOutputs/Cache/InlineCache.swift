@@ -10,7 +10,7 @@ package enum InlineCache {
     var places: [Digest: Int] = [:]
     for (i, layer) in layers.enumerated() { places[layer] = i }
     var kept = CacheChains()
-    try whole.add(to: &kept, blobs: blobs.filter { places[$0.key] != nil })
+    try whole.add(to: &kept, blobs: blobs.filter { places[$0.descriptor.digest] != nil })
     var config = CacheConfig.make(kept).config
     if config.layers.isEmpty { return nil }
     for i in config.records.indices {
