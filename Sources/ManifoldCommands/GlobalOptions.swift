@@ -46,14 +46,18 @@ enum CommandLineForms {
     guard !globals.isEmpty, i < arguments.count, !arguments[i].hasPrefix("-") else { return arguments }
     var rest = Array(arguments[i...])
     // `imagetools inspect`: options belong to the inner verb.
-    let verbs = ["imagetools", "store"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
+    let verbs = ["imagetools", "manifest", "store"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
     rest.insert(contentsOf: globals, at: verbs)
     return rest
   }
 
   private static let flags: Set<String> = [
-    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests", "verbose", "force", "all", "repair",
+    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
+    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "prefer-index",
   ]
+
+  /// Flags that are on unless they are turned off.
+  private static let negatives = ["--prefer-index": "--no-prefer-index"]
 
   /// `--push=true` as `--push`; `--push=false` as nothing. What follows `run`'s image is its command's and is left alone, as all is behind `--`.
   private static func plainFlags(_ arguments: [String]) throws -> [String] {
@@ -72,7 +76,7 @@ enum CommandLineForms {
       let word = String(argument[argument.index(after: equals)...])
       guard let isSet = TruthWord.parse(word) else { throw ValidationError("\(name) is on or off: \"\(word)\" is neither true nor false") }
       out.removeAll { $0 == name }
-      if isSet { out.append(name) }
+      if isSet { out.append(name) } else if let off = negatives[name] { out.append(off) }
     }
     return out
   }

@@ -7,13 +7,14 @@ internal import OCIRegistry
 
 struct ImagetoolsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "imagetools", abstract: "Look at images in registries.",
+    commandName: "imagetools", abstract: "Look at images in registries, and join them.",
     discussion: """
       Examples:
         manifold imagetools inspect debian:bookworm
         manifold imagetools inspect --raw localhost:5000/me/hello | jq .
+        manifold imagetools create -t localhost:5000/me/hello localhost:5000/me/hello:amd64 localhost:5000/me/hello:arm64
       """,
-    subcommands: [ImagetoolsInspectCommand.self])
+    subcommands: [ImagetoolsInspectCommand.self, ImagetoolsCreateCommand.self])
 }
 
 /// `manifold imagetools inspect`: buildx's, byte for byte.

@@ -29,7 +29,10 @@ package struct Manifold: AsyncParsableCommand {
       3 a registry refused or could not be reached; 130 interrupted. `run` gives its command's own, and 125 when that did not start.
       """,
     version: "manifold \(version)",
-    subcommands: [BuildCommand.self, ExplainCommand.self, RunCommand.self, ImagesCommand.self, RmiCommand.self, ImagetoolsCommand.self, DuCommand.self, PruneCommand.self, StoreCommand.self, VersionCommand.self])
+    subcommands: [
+      BuildCommand.self, ExplainCommand.self, RunCommand.self, ImagesCommand.self, RmiCommand.self, ImagetoolsCommand.self, ManifestCommand.self, DuCommand.self, PruneCommand.self,
+      StoreCommand.self, VersionCommand.self,
+    ])
   package init() {}
 
   /// Parses and runs; returns the program's exit status. Everything for people goes to standard error.
@@ -52,7 +55,7 @@ package struct Manifold: AsyncParsableCommand {
   private static let verbsToCome: Set<String> = [
     "bake", "builder", "context", "create", "daemon", "dap", "debug", "dial-stdio", "diff", "export", "history", "image", "import", "inspect", "install",
     "load", "login", "logout", "ls",
-    "manifest", "policy", "ps", "pull", "push", "rm", "save", "stop", "system", "tag", "uninstall", "use", "verify",
+    "policy", "ps", "pull", "push", "rm", "save", "stop", "system", "tag", "uninstall", "use", "verify",
   ]
 
   static func refuseUnknownVerb(_ words: [String]) throws {

@@ -34,6 +34,9 @@ struct ImageCopy: Sendable {
   let source: Reference
   let target: Reference
   let progress: TransferProgressHandler
+  /// Blobs on their way: several manifests that share a layer send it once.
+  typealias Uploads = SharedWork<Digest, PushOutcome, TransferProgress>
+  var uploads = Uploads()
 
   static let maximumDepth = 8
 
@@ -54,7 +57,7 @@ struct ImageCopy: Sendable {
     return try await writer.pushManifest(root.bytes, mediaType: root.descriptor.mediaType, to: reference)
   }
 
-  private func copyChild(_ child: Descriptor, depth: Int) async throws {
+  func copyChild(_ child: Descriptor, depth: Int) async throws {
     guard child.mediaType.isIndex || child.mediaType.isManifest else { return try await copyBlob(child) }
     let name = target.with(digest: child.digest)
     // A manifest that is there has its blobs; an index that is there may have been pushed without all its children.
@@ -70,7 +73,15 @@ struct ImageCopy: Sendable {
   }
 
   private func copyBlob(_ blob: Descriptor) async throws {
-    try await writer.pushBlob(blob, from: RegistryBlobSource(reader, source), to: target, mountFrom: [source], progress: progress)
+    let (reader, writer, source, target) = (reader, writer, source, target)
+    while true {
+      let outcome = try await uploads.run(blob.digest, observer: progress) { emit in
+        try await writer.pushBlob(blob, from: RegistryBlobSource(reader, source), to: target, mountFrom: [source], progress: emit)
+      }
+      // Another's failure may be its source's: try by ourselves.
+      if case .joinedFailure = outcome { continue }
+      return
+    }
   }
 
   /// Layers whose licence keeps them where they are; images refer to them there.
