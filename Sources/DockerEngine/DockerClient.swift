@@ -187,6 +187,9 @@ package final class DockerClient: Sendable {
 
   private func failure(_ error: any Error) -> any Error {
     if error is CancellationError || Task.isCancelled || (error as? HTTPClientError) == .cancelled { return CancellationError() }
+    if (error as? HTTPClientError) == .remoteConnectionClosed {
+      return DockerError(.refused, "the Docker engine at \(endpoint.text) ended the connection in the middle", advice: "Its log may say why.")
+    }
     let errno = Self.errno(error)
     let place = "the Docker engine at \(endpoint.text) (\(endpoint.source))"
     switch errno {
