@@ -7,7 +7,7 @@ APT = pkg-config zlib1g-dev libzstd-dev libisal-dev libdeflate-dev libsqlite3-de
   crun qemu-user-static uidmap util-linux ca-certificates git \
   docker-registry skopeo umoci libarchive-tools zstd jq python3 attr
 
-.PHONY: deps build release demo test fuzz format lint clean
+.PHONY: deps build release demo test fuzz bench format lint clean
 
 deps:
 	@Scripts/install-packages $(APT)
@@ -38,3 +38,10 @@ lint:
 
 clean:
 	$(SWIFT) package clean
+
+# Against buildah and a docker buildx builder where they are, on a registry of its own; then the micro-benchmarks. BENCH passes options (-n 5 --workloads files).
+bench: release
+	@Scripts/install-packages $(APT)
+	MANIFOLD_BENCH=1 $(SWIFT) build -c release --product manifold-bench
+	.build/release/manifold-bench
+	Scripts/bench-all $(BENCH)

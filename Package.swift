@@ -36,7 +36,7 @@ struct Part {
 /// MANIFOLD_FUZZ=1 (Scripts/fuzz sets it): only FuzzProgram and what it needs, all of ours instrumented for libFuzzer and the address sanitizer.
 let fuzzes = Context.environment["MANIFOLD_FUZZ"] == "1"
 
-let parts: [Part] = [
+var parts: [Part] = [
   // Pure: no I/O
   Part("OCIModel", external: [crypto]),
   Part("PathPatterns"),
@@ -122,6 +122,11 @@ let suites = [
   Suite("PathPatterns"),
 ]
 
+/// Micro-benchmarks, of no build but `make bench`'s.
+if Context.environment["MANIFOLD_BENCH"] != nil {
+  parts.append(Part("manifold-bench", .executable, own: ["OCIModel", "DockerfileSyntax", "LayerArchive", "HostOS", "BuildProgress", "BuildSolver"]))
+}
+
 var keep = Set(parts.map(\.name))
 let only = fuzzes ? ["FuzzProgram"] : Set((Context.environment["MANIFOLD_ONLY"] ?? "").split(separator: ",").map(String.init))
 if !only.isEmpty {
@@ -141,7 +146,8 @@ for part in parts where keep.contains(part.name) {
   case .library:
     targets.append(.target(name: part.name, dependencies: dependencies, swiftSettings: strict + sanitized))
   case .executable:
-    targets.append(.executableTarget(name: part.name, dependencies: dependencies, swiftSettings: strict))
+    let path = part.name == "manifold-bench" ? "Benchmarks/manifold-bench" : nil
+    targets.append(.executableTarget(name: part.name, dependencies: dependencies, path: path, swiftSettings: strict))
   case .c:
     targets.append(.target(name: part.name, dependencies: dependencies, cSettings: [.define("_GNU_SOURCE")]))
   case .systemLibrary(let pkgConfig, let apt):
