@@ -247,7 +247,7 @@ extension RefStore {
       try Row.fetchAll(
         db,
         sql: """
-          SELECT id, description FROM ref WHERE snapshot IS NULL AND flat IS NULL AND NOT EXISTS (SELECT 1 FROM ref_blob WHERE ref = id)
+          SELECT id, description FROM ref WHERE snapshot IS NULL AND flat IS NULL AND NOT EXISTS (SELECT 1 FROM ref_blob WHERE ref = id AND compression NOT LIKE 'variant %')
             AND NOT EXISTS (SELECT 1 FROM ref_claim WHERE ref_claim.ref = ref.id)
           """
       ).map { ($0[0], $0[1]) }

@@ -120,7 +120,7 @@ struct BlobWork: Sendable {
     let id = rows[i].id
     try await store.write { db in
       guard let twin = try Row.fetchOne(
-        db, sql: "SELECT id, diff_id FROM ref WHERE snapshot = ? AND id <> ? AND diff_id IS NOT NULL AND EXISTS (SELECT 1 FROM ref_blob WHERE ref = ref.id)",
+        db, sql: "SELECT id, diff_id FROM ref WHERE snapshot = ? AND id <> ? AND diff_id IS NOT NULL AND EXISTS (SELECT 1 FROM ref_blob b WHERE b.ref = ref.id AND b.compression NOT LIKE 'variant %')",
         arguments: [snapshot, id])
       else { return }
       try db.execute(sql: "UPDATE ref SET diff_id = ? WHERE id = ? AND diff_id IS NULL", arguments: [twin[1] as String, id])

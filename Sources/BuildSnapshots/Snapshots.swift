@@ -179,7 +179,7 @@ extension RefStore {
     try db.execute(
       sql: """
         WITH RECURSIVE lost(id) AS (
-          SELECT id FROM ref WHERE snapshot IS NULL AND flat IS NULL AND NOT EXISTS (SELECT 1 FROM ref_blob WHERE ref = id)
+          SELECT id FROM ref WHERE snapshot IS NULL AND flat IS NULL AND NOT EXISTS (SELECT 1 FROM ref_blob WHERE ref = id AND compression NOT LIKE 'variant %')
             AND NOT EXISTS (SELECT 1 FROM ref_claim WHERE ref_claim.ref = ref.id)
           UNION SELECT ref.id FROM lost JOIN ref ON ref.parent = lost.id WHERE ref.flat IS NULL)
         UPDATE ref SET durable = 0 WHERE durable = 1 AND id IN (SELECT id FROM lost)
