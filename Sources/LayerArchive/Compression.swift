@@ -55,7 +55,7 @@ package enum Compression: String, Sendable, Hashable, CaseIterable, Codable {
   /// A sink that compresses into `sink` and finishes it with itself. The output depends on the input, the compression and the level alone:
   /// not on how the input came in pieces, the number of cores or the time.
   ///
-  /// `level` nil is the default: for gzip the fast encoder (`GzipBlocks`, with the measurements), for zstd 3. gzip takes 0 (stored) to 9, and -1 for the
+  /// `level` nil is the default: for gzip 6 (`GzipMembers`, with the measurements), for zstd 3. gzip takes 0 (stored) to 9, and -1 for the
   /// default; zstd takes -7 to 22, and 0 for the default.
   package func compressor(into sink: any ByteSink, level: Int? = nil) throws -> any ByteSink {
     if let level, self != .none, !levels.contains(level) {
@@ -64,8 +64,7 @@ package enum Compression: String, Sendable, Hashable, CaseIterable, Codable {
     switch self {
     case .none: return sink
     case .gzip:
-      if let level, level >= 0 { return BlockCompressor(into: sink, format: GzipMembers(level: level)) }
-      return BlockCompressor(into: sink, format: GzipBlocks())
+      return BlockCompressor(into: sink, format: GzipMembers(level: level.flatMap { $0 < 0 ? nil : $0 } ?? GzipMembers.defaultLevel))
     case .zstd: return try ZstdCompressor(into: sink, level: level ?? 3)
     }
   }

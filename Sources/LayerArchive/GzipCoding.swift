@@ -1,56 +1,20 @@
 import CIsal
 import CLibdeflate
 
-/// The default gzip: one member, made by ISA-L in blocks of 1 MiB that refer to the 32 KiB before them, each ended at a byte boundary (as pigz does).
+/// gzip at a level of 0 to 9: members of 1 MiB of input each, one after another (RFC 1952 section 2.2; every gzip reader joins them, and
+/// eStargz and bgzip layers are made so), by libdeflate, which makes less of the same level than zlib and takes a third of the time. Its bytes do not depend on
+/// the CPU, as those of faster encoders (ISA-L, zlib-ng) do.
 ///
-/// Measured on 300 MiB of tar (Debian's /usr/lib and /usr/bin) on one core of an AMD EPYC, MB/s of input and output/input:
+/// Measured on tar of Debian's /usr/lib and /usr/bin, one core of an AMD EPYC under load, output/input and MB/s of input (2026-11-21, two parts of 200 and 90 MB):
 ///
-///     ISA-L 1     575  0.396      libdeflate 1  195  0.376      zlib 1   81  0.382      Go 1.27 gzip 1   195  0.377
-///     ISA-L 2     543  0.391      libdeflate 6   90  0.343      zlib 6   30  0.347      Go 1.27 gzip 6   103  0.335 (BuildKit's default)
-///     ISA-L 3     362  0.385      libdeflate 9  …               zlib 9  …
+///     libdeflate 1  0.365 0.332  210      libdeflate 6  0.333 0.304  100
+///     libdeflate 3  0.344 0.314  150      Go 1.27 gzip 6 (BuildKit's default)  0.354 0.325  72
+///     libdeflate 5  0.335 0.306  120
 ///
-/// ISA-L level 2 is taken: five times BuildKit's speed for a seventh more bytes. Who wants the bytes asks for a level (`GzipMembers`).
-/// Level 3 is not an option whatever its speed: its output differs between CPUs with and without AVX2 (seen under qemu). Levels 1 and 2 gave the same bytes on every x86-64 with
-/// SSE4.2 (Nehalem, 2008, to AVX-512); on a CPU without it, or of another architecture, the compressed bytes may differ. Diff IDs never do.
-struct GzipBlocks: BlockFormat {
-  var blockSize: Int { 1 << 20 }
-  var overlap: Int { 32 << 10 }
-  var encodesEmptyInput: Bool { false }
-  /// RFC 1952: deflate, no flags, mtime 0, no extra flags, unknown system (as Go writes it).
-  var header: [UInt8] { [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255] }
-  func makeEncoder() throws -> any BlockEncoder { try IsalEncoder() }
-  func checksum(_ checksum: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
-    guard let base = bytes.baseAddress else { return checksum }
-    return crc32_gzip_refl(checksum, base.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
-  }
-  /// An empty final block, the checksum and the size.
-  func trailer(checksum: UInt32, count: Int64) -> [UInt8] {
-    [0x03, 0x00] + littleEndian(checksum) + littleEndian(UInt32(truncatingIfNeeded: count))
-  }
-  private func littleEndian(_ n: UInt32) -> [UInt8] { [UInt8(truncatingIfNeeded: n), UInt8(truncatingIfNeeded: n >> 8), UInt8(truncatingIfNeeded: n >> 16), UInt8(truncatingIfNeeded: n >> 24)] }
-}
-
-/// @unchecked: one thread at a time (BlockEncoder).
-private final class IsalEncoder: BlockEncoder, @unchecked Sendable {
-  private let encoder: UnsafeMutablePointer<isal_encoder>
-  init() throws {
-    guard let encoder = isal_encoder_create() else { throw LayerArchiveError(.system, "no memory for a compressor") }
-    self.encoder = encoder
-  }
-  deinit { isal_encoder_destroy(encoder) }
-  func bound(_ count: Int) -> Int { Int(isal_block_bound(UInt32(count))) }
-  func encode(history: UnsafeMutableRawBufferPointer, _ input: UnsafeMutableRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws -> Int {
-    let n = isal_encode_block(
-      encoder, 2, history.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(history.count), input.baseAddress?.assumingMemoryBound(to: UInt8.self),
-      UInt32(input.count), output.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(output.count))
-    if n < 0 { throw LayerArchiveError(.system, "the deflate encoder failed with code \(n)") }
-    return Int(n)
-  }
-}
-
-/// gzip at a level that was asked for, 0 to 9: members of 1 MiB of input each, one after another (RFC 1952 section 2.2; every gzip reader joins them, and
-/// eStargz and bgzip layers are made so), by libdeflate, which makes a little less of the same level than zlib and takes a third of the time.
+/// An earlier corpus had Go's ahead: 0.335, and libdeflate's 0.376, 0.343 at the levels 1 and 6. ISA-L 2 takes a fifth of the time, and 17 % more bytes.
 struct GzipMembers: BlockFormat {
+  /// The default: on both corpora within 3 % of what BuildKit makes.
+  static let defaultLevel = 6
   let level: Int
   var blockSize: Int { 1 << 20 }
   var overlap: Int { 0 }
