@@ -21,7 +21,8 @@ public enum JSONRelayout {
       let c = text[i]
       i += 1
       if c == 0x20 || c == 0x09 || c == 0x0a || c == 0x0d {
-        if unit != nil, depth == 0, !out.isEmpty { out.append(c) }
+        // Go keeps the space behind a document; that behind its opening brace is none.
+        if unit != nil, depth == 0, !isEmptySoFar, !out.isEmpty { out.append(c) }
         continue
       }
       let closes = c == 0x7d || c == 0x5d

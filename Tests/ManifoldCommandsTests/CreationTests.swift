@@ -19,7 +19,7 @@ import Testing
 
   @Test(arguments: [
     ("a", "docker.io/library/a:latest|-"), ("r.io/a:1@\(digest)", "r.io/a:1@\(digest)|-"), (digest, "-|\(digest) alone"), (#"{"digest":"\#(digest)","size":5}"#, "-|\(digest) 5"),
-    ("sha256:abc", nil), ("{}", nil), (#"{"schemaVersion":2,"manifests":[]}"#, nil), (#"{"digest":"x"}"#, nil), ("UPPER/x", nil), ("oci-layout://x", nil), ("{", nil), ("", nil),
+    ("sha256:abc", nil), ("{}", nil), (#"{"schemaVersion":2,"manifests":[]}"#, nil), (#"{"digest":"x"}"#, nil), ("x/UPPER", nil), ("oci-layout://x", nil), ("{", nil), ("", nil),
   ]) func sources(_ text: String, _ expected: String?) {
     let source = try? CreationSource(parsing: text)
     let given = source?.given.map { "\($0.digest) \($0.isDigestAlone ? "alone" : "\($0.size)")" }

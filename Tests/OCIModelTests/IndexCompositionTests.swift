@@ -98,7 +98,7 @@ import Testing
   /// As Go's json.Indent and json.Compact (with its HTML escapes) lay these out.
   @Test(arguments: [
     (#" {"a" : [ ] ,"b":{ },"c":[1, {"d":"x\"y: ,<&>"}]} "# + "\n", "{\n\t\"a\": [],\n\t\"b\": {},\n\t\"c\": [\n\t\t1,\n\t\t{\n\t\t\t\"d\": \"x\\\"y: ,<&>\"\n\t\t}\n\t]\n} \n", #"{"a":[],"b":{},"c":[1,{"d":"x\"y: ,\u003c\u0026\u003e"}]}"#),
-    ("[]", "[]", "[]"), (#""\\""#, #""\\""#, #""\\""#), ("[\"\u{2028}\u{a8}\"]", "[\n\t\"\u{2028}\u{a8}\"\n]", "[\"\\u2028\u{a8}\"]"), ("[1.50,-0,true,null]", "[\n\t1.50,\n\t-0,\n\ttrue,\n\tnull\n]", "[1.50,-0,true,null]"),
+    ("{ \n  \"a\": 1\n}", "{\n\t\"a\": 1\n}", #"{"a":1}"#), ("[]", "[]", "[]"), (#""\\""#, #""\\""#, #""\\""#), ("[\"\u{2028}\u{a8}\"]", "[\n\t\"\u{2028}\u{a8}\"\n]", "[\"\\u2028\u{a8}\"]"), ("[1.50,-0,true,null]", "[\n\t1.50,\n\t-0,\n\ttrue,\n\tnull\n]", "[1.50,-0,true,null]"),
   ]) func text(_ source: String, _ indented: String, _ embedded: String) {
     #expect(String(decoding: JSONRelayout.indented(Array(source.utf8), "\t"), as: UTF8.self) == indented)
     #expect(String(decoding: JSONRelayout.embedded(Array(source.utf8)), as: UTF8.self) == embedded)
