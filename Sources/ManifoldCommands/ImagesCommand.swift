@@ -27,14 +27,13 @@ struct ImagesCommand: AsyncParsableCommand {
   @Flag(name: .customLong("digests"), help: "Show digests.") var digests = false
   @Flag(name: .customLong("no-trunc"), help: "Show whole ids.") var noTruncation = false
   @Flag(name: .shortAndLong, help: .hidden) var all = false
-  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("table, or json: one object a line.", valueName: "format")) var format =
+  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("table, json (one object a line), or a Go template for each image, such as '{{.Repository}} {{.Platforms}}'.", valueName: "format")) var format =
     "table"
 
   func validate() throws {
-    guard ["table", "json"].contains(format) else {
-      throw ValidationError(
-        format.contains("{{") ? "--format with a template is not yet supported: use table or json" : "--format \(format): formats are table and json")
-    }
+    do {
+      if !["table", "json"].contains(format), try RowTemplate(format) == nil { throw ValidationError("--format \(format): formats are table, json, or a template") }
+    } catch let error as BuildError { throw ValidationError(error.message) }
     if let name { _ = try Reference(parsing: name) }
   }
 
@@ -42,7 +41,7 @@ struct ImagesCommand: AsyncParsableCommand {
     let composition = try Composition.required()
     let settings = global.settings(try CommandFacts.current())
     let images = try await Interruption.guarding { _ in try await composition.withEngine(settings) { engine in try await engine.images() } }
-    Terminal.output(text(try selected(images), now: Int64(time(nil))))
+    Terminal.output(try text(try selected(images), now: Int64(time(nil))))
   }
 
   private func selected(_ images: [LocalImage]) throws -> [LocalImage] {
@@ -54,9 +53,10 @@ struct ImagesCommand: AsyncParsableCommand {
   }
 
   /// - Parameter now: seconds since 1970.
-  func text(_ images: [LocalImage], now: Int64) -> String {
+  func text(_ images: [LocalImage], now: Int64) throws -> String {
     if quiet { return images.map { id($0) + "\n" }.joined() }
-    if format == "json" { return images.map { json($0, now: now).encodedString() + "\n" }.joined() }
+    if let template = try RowTemplate(format) { return try template.text(images.map { fields($0, now: now) }, header: ImagesCommand.headings) }
+    if format == "json" { return images.map { JSONValue.object(fields($0, now: now)).encodedString() + "\n" }.joined() }
     var table = AlignedText(minimumWidth: 10, padding: 3)
     table.add(["REPOSITORY", "TAG"] + (digests ? ["DIGEST"] : []) + ["IMAGE ID", "CREATED", "SIZE", "PLATFORMS"])
     for image in images {
@@ -71,16 +71,15 @@ struct ImagesCommand: AsyncParsableCommand {
   private func since(_ image: LocalImage, _ now: Int64) -> String { HumanFigures.duration(seconds: max(0, now - image.created.seconds)) + " ago" }
 
   /// Docker's members, in its order, and the platforms.
-  private func json(_ image: LocalImage, now: Int64) -> JSONValue {
+  private func fields(_ image: LocalImage, now: Int64) -> JSONObject {
     let created = image.created.description
-    return .object(
-      JSONObject([
-        ("Containers", "N/A"), ("CreatedAt", .string("\(created.prefix(10)) \(created.dropFirst(11).prefix(8)) +0000 UTC")),
-        ("CreatedSince", .string(since(image, now))),
-        ("Digest", .string(image.digest.description)), ("ID", .string(id(image))),
-        ("Platforms", .string(image.platforms.map(\.description).joined(separator: ","))),
-        ("Repository", .string(image.reference.familiarName)), ("SharedSize", "N/A"), ("Size", .string(HumanFigures.size(image.size))),
-        ("Tag", .string(image.reference.tag ?? "<none>")), ("UniqueSize", "N/A"),
-      ]))
+    return JSONObject([
+      ("Containers", "N/A"), ("CreatedAt", .string("\(created.prefix(10)) \(created.dropFirst(11).prefix(8)) +0000 UTC")), ("CreatedSince", .string(since(image, now))),
+      ("Digest", .string(image.digest.description)), ("ID", .string(id(image))), ("Platforms", .string(image.platforms.map(\.description).joined(separator: ","))),
+      ("Repository", .string(image.reference.familiarName)), ("SharedSize", "N/A"), ("Size", .string(HumanFigures.size(image.size))),
+      ("Tag", .string(image.reference.tag ?? "<none>")), ("UniqueSize", "N/A"),
+    ])
   }
+
+  private static let headings = ["ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE"]
 }

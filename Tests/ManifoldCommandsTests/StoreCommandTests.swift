@@ -43,7 +43,8 @@ import Testing
   @Test func formats() throws {
     func form(_ arguments: [String]) throws -> DuCommand.Form { try DuCommand.parse(arguments).form() }
     #expect(try form([]) == .table && form(["--verbose"]) == .pretty && form(["--format", "{{json .}}"]) == .json && form(["--format=json"]) == .json)
-    for wrong in [["--format", "{{.ID}}"], ["--format=xml"], ["--verbose", "--format=json"]] { #expect(throws: BuildError.self) { try form(wrong) } }
+    #expect(try form(["--format", "{{.ID}}"]) == .template("{{.ID}}"))
+    for wrong in [["--format", "{{.ID"], ["--format=xml"], ["--verbose", "--format=json"]] { #expect(throws: BuildError.self) { try form(wrong) } }
   }
 
   @Test func tables() throws {
@@ -73,6 +74,11 @@ import Testing
         """)
     #expect(text.pretty(records).hasPrefix("ID:           aaa\nCreated at:   1970-01-01 00:00:00 +0000 UTC\nMutable:      false\nReclaimable:  true\nShared:       false\nSize:         1.5MB\n"))
     #expect(!text.pretty(records).contains("\u{1b}"))
+    func templated(_ format: String) throws -> String { try RowTemplate(format)?.text(records.map(text.fields), header: UsageText.headings) ?? "" }
+    #expect(try templated("{{.ID}} {{.Size}}{{if .Mutable}} mutable{{end}}") == "aaa 1.5MB\nbbb 20B mutable\n")
+    #expect(try templated("table {{.ID}}\\t{{.LastUsedAt}}\\t{{upper .Type}}") == "ID        LAST ACCESSED    TYPE\naaa       10 minutes ago   REGULAR\nbbb                        EXEC.CACHEMOUNT\n")
+    #expect(try templated("{{json .}}") == text.json(records))
+    #expect(throws: BuildError.self) { try templated("{{.Absent}}") }
     #expect(text.json([records[1]]) == #"{"Bytes":20,"CreatedAt":"1970-01-01 00:00:00 +0000 UTC","Description":"","ID":"bbb","LastUsedAt":"","Mutable":true,"Parents":["aaa"],"Reclaimable":false,"Shared":true,"Size":"20B","Type":"exec.cachemount","UsageCount":0}"# + "\n")
     #expect(text.pruned(records[0]) == "aaa" + String(repeating: " ", count: 37) + "\ttrue\t\t1.5MB     \t10 minutes ago\n")
   }

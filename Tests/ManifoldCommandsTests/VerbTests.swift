@@ -151,6 +151,8 @@ import Testing
       try shown(["--format", "json"]).split(separator: "\n")[0]
         == #"{"Containers":"N/A","CreatedAt":"2023-11-14 22:13:20 +0000 UTC","CreatedSince":"About a minute ago","Digest":"\#(image.digest)","ID":"de7d1b721a1e","Platforms":"linux/amd64,linux/arm/v7","Repository":"hello","SharedSize":"N/A","Size":"1.23MB","Tag":"1","UniqueSize":"N/A"}"#
     )
-    #expect(throws: (any Error).self) { try Manifold.parseAsRoot(["images", "--format", "{{.ID}}"]) }
+    let rows = try shown(["--format", #"table {{.Repository}}\t{{.ID}}"#]).split(separator: "\n").map { $0.split(separator: " ", maxSplits: 1).map { $0.drop { $0 == " " } } }
+    #expect(rows.prefix(2) == [["REPOSITORY", "IMAGE ID"], ["hello", "de7d1b721a1e"]], "\(rows)")
+    #expect(throws: (any Error).self) { try Manifold.parseAsRoot(["images", "--format", "{{.ID"]) }
   }
 }

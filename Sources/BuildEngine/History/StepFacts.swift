@@ -25,15 +25,26 @@ struct StepFacts: Sendable, Equatable {
     add("platform", payload.platform.description)
   }
 
-  private mutating func add(_ name: String, _ value: String) { facts.append(Fact(name: name, value: value)) }
+  private mutating func add(_ name: String, _ value: String, _ redaction: Redaction = Redaction()) { facts.append(Fact(name: name, value: redaction.text(value))) }
+
+  /// A value that can be compared, and for what is secret by its name not be read.
+  static func shown(_ value: String, of name: String, _ redaction: Redaction = Redaction()) -> String {
+    guard Redaction.isSecretName(name) else { return redaction.text(value) }
+    return "(not shown: \(Digest.sha256(of: "manifold explain\0\(name)\0\(value)").hex.prefix(12)))"
+  }
 
   private mutating func add(_ exec: Pb_ExecOp) {
     let meta = exec.meta
-    add("command", meta.args.count == 3 && meta.args[1] == "-c" ? meta.args[2] : meta.args.joined(separator: " "))
+    let redaction = Redaction()
+    for item in meta.env {
+      let name = String(item.prefix { $0 != "=" })
+      redaction.learn(name, String(item.dropFirst(name.count + 1)))
+    }
+    add("command", meta.args.count == 3 && meta.args[1] == "-c" ? meta.args[2] : meta.args.joined(separator: " "), redaction)
     if meta.args.count == 3, meta.args[1] == "-c" { add("shell", meta.args[0]) }
     for item in meta.env {
       let name = String(item.prefix { $0 != "=" })
-      add("variable \(name)", SecretNames.shown(name: name, value: String(item.dropFirst(name.count + 1))))
+      facts.append(Fact(name: "variable \(name)", value: Self.shown(String(item.dropFirst(name.count + 1)), of: name, redaction)))
     }
     add("working directory", meta.cwd.isEmpty ? "/" : meta.cwd)
     add("user", meta.user.isEmpty ? "root" : meta.user)
@@ -91,11 +102,11 @@ struct StepFacts: Sendable, Equatable {
         add("base image", String(name))
       }
     } else {
-      add("source", SecretNames.withoutCredentials(identifier))
+      add("source", identifier)
       // A client's directory is read anew by each build, under a name that says so.
       if identifier.hasPrefix("local://") { return }
     }
-    for (key, value) in source.attrs.sorted(by: { $0.key < $1.key }) { add("attribute \(key)", SecretNames.shown(name: key, value: value)) }
+    for (key, value) in source.attrs.sorted(by: { $0.key < $1.key }) { add("attribute \(key)", value) }
   }
 
   /// What differs from an earlier step: one line each. A fact that is there several times is compared in its order.
@@ -126,28 +137,4 @@ struct StepDifference: Sendable, Equatable {
   var name: String
   var old: String?
   var new: String?
-}
-
-/// What must not be written down: the values of what is secret by its name, and passwords within addresses.
-enum SecretNames {
-  private static let words = ["TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIAL", "APIKEY", "API_KEY", "PRIVATE_KEY", "ACCESS_KEY", "AUTH"]
-
-  static func isSecret(_ name: String) -> Bool {
-    let name = name.uppercased()
-    return words.contains { name.contains($0) }
-  }
-
-  /// A value that can be compared, and for a secret not be read.
-  static func shown(name: String, value: String) -> String {
-    isSecret(name) ? "(not shown: \(Digest.sha256(of: "manifold explain\0\(name)\0\(value)").hex.prefix(12)))" : withoutCredentials(value)
-  }
-
-  /// `https://user:password@host/…` without the user's part.
-  static func withoutCredentials(_ text: String) -> String {
-    guard let scheme = text.firstRange(of: "://") else { return text }
-    let rest = text[scheme.upperBound...]
-    let host = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" && !$0.isWhitespace }
-    guard let at = host.lastIndex(of: "@") else { return text }
-    return text[..<scheme.upperBound] + "xxxxx@" + rest[host.index(after: at)...]
-  }
 }

@@ -30,10 +30,10 @@ struct DuCommand: AsyncParsableCommand {
   @Option(name: .customLong("filter"), parsing: .unconditionalSingleValue, help: ArgumentHelp("Only these records. May be repeated; all must hold.", valueName: "filter"))
   var filters: [String] = []
   @Flag(name: .customLong("verbose"), help: "Everything about each record; as --format pretty.") var verbose = false
-  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("table, pretty, json or '{{json .}}': one object a line.", valueName: "format"))
+  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("table, pretty, json (one object a line), or a Go template for each record, such as 'table {{.ID}}\\t{{.Size}}'.", valueName: "format"))
   var format: String?
 
-  enum Form { case table, pretty, json }
+  enum Form: Equatable { case table, pretty, json, template(String) }
 
   func form() throws -> Form {
     if let format, !format.isEmpty, verbose { throw BuildError.usage("--format and --verbose cannot be used together") }
@@ -42,8 +42,9 @@ struct DuCommand: AsyncParsableCommand {
     case "table": return .table
     case "pretty": return .pretty
     case "json", "{{json .}}", "{{ json . }}": return .json
-    case let other where other.contains("{{"): throw BuildError.notYet("--format '\(other)'", suggestion: "Formats are table, pretty, json and '{{json .}}'.")
-    case let other: throw BuildError.usage("--format \(other): formats are table, pretty, json and '{{json .}}'")
+    case let other:
+      guard try RowTemplate(other) != nil else { throw BuildError.usage("--format \(other): formats are table, pretty, json, or a template such as '{{.ID}} {{.Size}}'") }
+      return .template(other)
     }
   }
 
@@ -53,7 +54,7 @@ struct DuCommand: AsyncParsableCommand {
     let option = try UsageFilterOption(filters)
     let settings = global.settings(try CommandFacts.current())
     let records = try await Interruption.guarding { _ in try await composition.withEngine(settings) { engine in try await engine.diskUsage() } }
-    Terminal.output(text(DuCommand.selected(records, option, now: Int64(time(nil))), form, now: Int64(time(nil))))
+    Terminal.output(try text(DuCommand.selected(records, option, now: Int64(time(nil))), form, now: Int64(time(nil))))
   }
 
   /// The smallest first, as BuildKit lists them.
@@ -64,11 +65,12 @@ struct DuCommand: AsyncParsableCommand {
     }.sorted { ($0.size, $0.id) < ($1.size, $1.id) }
   }
 
-  func text(_ records: [UsageRecord], _ form: Form, now: Int64) -> String {
+  func text(_ records: [UsageRecord], _ form: Form, now: Int64) throws -> String {
     let text = UsageText(now: now)
     let isWhole = filters.isEmpty
     return switch form {
     case .json: text.json(records)
+    case .template(let format): try RowTemplate(format)?.text(records.map(text.fields), header: UsageText.headings) ?? ""
     case .table: text.table(records) + (isWhole ? "\n" + text.summary(records) : "")
     case .pretty: text.pretty(records) + (isWhole ? text.summary(records) : "")
     }

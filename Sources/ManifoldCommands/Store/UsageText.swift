@@ -52,19 +52,23 @@ struct UsageText {
     }.joined()
   }
 
-  /// A line of JSON for each; `Bytes` is ours.
-  func json(_ records: [UsageRecord]) -> String {
-    records.map { record in
-      JSONValue.object(
-        JSONObject([
-          ("Bytes", .int(record.size)), ("CreatedAt", .string(GoTime.text(record.created))), ("Description", .string(record.description)),
-          ("ID", .string(record.id)), ("LastUsedAt", .string(since(record))), ("Mutable", .bool(record.mutable)),
-          ("Parents", record.parents.isEmpty ? .null : .array(record.parents.map { .string($0) })), ("Reclaimable", .bool(!record.inUse)), ("Shared", .bool(record.shared)),
-          ("Size", .string(HumanFigures.size(record.size))), ("Type", .string(record.type)), ("UsageCount", .int(record.usageCount)),
-        ])
-      ).encodedString() + "\n"
-    }.joined()
+  /// A line of JSON for each.
+  func json(_ records: [UsageRecord]) -> String { records.map { JSONValue.object(fields($0)).encodedString() + "\n" }.joined() }
+
+  /// What templates and JSON have of a record; `Bytes` is ours.
+  func fields(_ record: UsageRecord) -> JSONObject {
+    JSONObject([
+      ("Bytes", .int(record.size)), ("CreatedAt", .string(GoTime.text(record.created))), ("Description", .string(record.description)),
+      ("ID", .string(record.id)), ("LastUsedAt", .string(since(record))), ("Mutable", .bool(record.mutable)),
+      ("Parents", record.parents.isEmpty ? .null : .array(record.parents.map { .string($0) })), ("Reclaimable", .bool(!record.inUse)), ("Shared", .bool(record.shared)),
+      ("Size", .string(HumanFigures.size(record.size))), ("Type", .string(record.type)), ("UsageCount", .int(record.usageCount)),
+    ])
   }
+
+  static let headings = [
+    "ID": "ID", "CreatedAt": "CREATED AT", "Description": "DESCRIPTION", "LastUsedAt": "LAST ACCESSED", "UsageCount": "USAGE COUNT", "Reclaimable": "RECLAIMABLE", "Size": "SIZE",
+    "Type": "TYPE",
+  ]
 
   // MARK: - prune
 
