@@ -164,7 +164,7 @@ for suite in suites where only.isEmpty || only.contains(suite.name) {
 }
 
 /// What other packages can import: libraries with contracts of their own.
-let libraries = ["OCIModel", "PathPatterns", "DockerfileSyntax", "LLB", "OCIRegistry"]
+let libraries = ["OCIModel", "PathPatterns", "GoTemplate", "DockerfileSyntax", "LLB", "OCIRegistry"]
 var products: [Product] = libraries.filter(keep.contains).map { .library(name: $0, targets: [$0]) }
 if keep.contains("manifold") { products.append(.executable(name: "manifold", targets: ["manifold"])) }
 

@@ -23,7 +23,7 @@ guard CommandLine.arguments.count > 1, let target = FuzzTarget.all.first(where: 
   exit(CommandLine.arguments.count > 1 ? 64 : 0)
 }
 
-/// libFuzzer's function has no context.
+/// libFuzzer's function has no context. Set here, before the fuzzer starts, and only read after.
 nonisolated(unsafe) var running = target
 
 var arguments = [strdup(CommandLine.arguments[0]), strdup("-max_len=\(target.maximumLength)")] + CommandLine.arguments.dropFirst(2).map { strdup($0) } + [nil]

@@ -186,7 +186,7 @@ enum GoPrintf {
     }
   }
 
-  /// strconv.Quote
+  /// strconv.Quote. (The frontend has its own, exact to the last unprintable character since digests depend on it; targets without imports share none.)
   static func quoted(_ text: String) -> String {
     var out = "\""
     for scalar in text.unicodeScalars {

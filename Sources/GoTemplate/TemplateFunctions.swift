@@ -11,7 +11,9 @@ public struct TemplateFunction: Sendable {
 
 /// What is wrong with a call; the place is added by whoever executes the template.
 public struct TemplateFunctionError: Error, Sendable {
+  /// What is wrong with the arguments.
   public var message: String
+  /// `message` is a sentence without the function's name.
   public init(_ message: String) { self.message = message }
 }
 

@@ -14,21 +14,27 @@ public indirect enum TemplateValue: Sendable, Equatable {
 
 /// Go's struct: fields in their order; one that it does not have is an error, where a map gives nothing.
 public struct TemplateObject: Sendable, Equatable {
+  /// One field of the struct.
   public struct Field: Sendable, Equatable {
     /// By which templates name it: `MediaType`.
     public var name: String
     /// Its name in JSON (`mediaType`); nil leaves it out of JSON, as a tag of `-` or an empty value with `omitempty` does.
     public var json: String?
+    /// What the field holds.
     public var value: TemplateValue
+    /// `json` nil leaves it out of JSON.
     public init(_ name: String, json: String?, _ value: TemplateValue) { (self.name, self.json, self.value) = (name, json, value) }
     /// A field whose name in JSON is its own.
     public init(_ name: String, _ value: TemplateValue) { self.init(name, json: name, value) }
   }
   /// In errors: `imagetools.Image`.
   public var type: String
+  /// In their order, which is JSON's too.
   public var fields: [Field]
+  /// Field names are to be distinct: of two the first is found.
   public init(type: String, fields: [Field]) { (self.type, self.fields) = (type, fields) }
 
+  /// nil for a name that it has no field of.
   public subscript(_ name: String) -> TemplateValue? { fields.first { $0.name == name }?.value }
 }
 

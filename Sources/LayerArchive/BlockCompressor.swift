@@ -1,22 +1,15 @@
-/// A compressed format made of blocks that are encoded apart, each knowing only what precedes it.
+/// A compressed format made of blocks that are encoded apart, each a whole of its own.
 protocol BlockFormat: Sendable {
   /// Bytes of input in a block. Fixed: the output must not depend on the machine.
   var blockSize: Int { get }
-  /// Bytes before a block that its encoder may refer to.
-  var overlap: Int { get }
   func makeEncoder() throws -> any BlockEncoder
-  var header: [UInt8] { get }
-  /// Called with each block in order, by the writing thread.
-  func checksum(_ checksum: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32
-  func trailer(checksum: UInt32, count: Int64) -> [UInt8]
-  /// Whether input of no bytes is a block too.
-  var encodesEmptyInput: Bool { get }
 }
 
 /// Used by one thread at a time, not always by the same.
 protocol BlockEncoder: AnyObject, Sendable {
+  /// The most that a block of so many bytes can become.
   func bound(_ count: Int) -> Int
-  func encode(history: UnsafeMutableRawBufferPointer, _ input: UnsafeMutableRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws -> Int
+  func encode(_ input: UnsafeMutableRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws -> Int
 }
 
 /// Compresses blocks on all cores and writes them in their order. Holds at most two blocks more than there are threads, so memory does not
@@ -27,25 +20,19 @@ final class BlockCompressor: ByteSink {
     let encoder: any BlockEncoder
     let input: IOBuffer
     let output: IOBuffer
-    var history = 0
     var count = 0
     var done = false
     var written = 0
     var failure: (any Error)?
-    let overlap: Int
 
     init(_ format: any BlockFormat) throws {
       encoder = try format.makeEncoder()
-      overlap = format.overlap
-      input = IOBuffer(format.overlap + format.blockSize)
+      input = IOBuffer(format.blockSize)
       output = IOBuffer(encoder.bound(format.blockSize))
     }
-    var content: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(rebasing: input.all[overlap..<overlap + count]) }
 
     func encode() {
-      do {
-        written = try encoder.encode(history: UnsafeMutableRawBufferPointer(rebasing: input.all[overlap - history..<overlap]), content, into: output.all)
-      } catch { failure = error }
+      do { written = try encoder.encode(UnsafeMutableRawBufferPointer(rebasing: input.all[..<count]), into: output.all) } catch { failure = error }
     }
   }
 
@@ -56,9 +43,7 @@ final class BlockCompressor: ByteSink {
   private var current: Block?
   private var pending: [Block] = []
   private var spare: [Block] = []
-  private var checksum: UInt32 = 0
-  private var total: Int64 = 0
-  private var started = false
+  private var isEmpty = true
 
   init(into sink: any ByteSink, format: any BlockFormat, pool: WorkerPool = .shared) { (self.sink, self.format, self.pool) = (sink, format, pool) }
 
@@ -67,10 +52,10 @@ final class BlockCompressor: ByteSink {
     while !rest.isEmpty {
       let block = try current ?? nextBlock()
       let n = min(rest.count, format.blockSize - block.count)
-      (block.input.base + format.overlap + block.count).copyMemory(from: rest.baseAddress!, byteCount: n)
+      (block.input.base + block.count).copyMemory(from: rest.baseAddress!, byteCount: n)
       block.count += n
       rest = UnsafeRawBufferPointer(rebasing: rest[n...])
-      if block.count == format.blockSize { try submit(block) }
+      if block.count == format.blockSize { submit(block) }
     }
   }
 
@@ -78,15 +63,15 @@ final class BlockCompressor: ByteSink {
     if let block = current {
       // A layer of one block is not worth a thread.
       if pending.isEmpty {
-        try begin(block)
         block.encode()
         block.done = true
         pending.append(block)
         current = nil
       } else {
-        try submit(block)
+        submit(block)
       }
-    } else if total == 0, format.encodesEmptyInput {
+    } else if isEmpty {
+      // Input of no bytes is a block too.
       let block = try nextBlock()
       block.encode()
       block.done = true
@@ -94,8 +79,6 @@ final class BlockCompressor: ByteSink {
       current = nil
     }
     while !pending.isEmpty { try writeFirst() }
-    try writeHeader()
-    try sink.write(format.trailer(checksum: checksum, count: total))
     try sink.finish()
   }
 
@@ -103,31 +86,15 @@ final class BlockCompressor: ByteSink {
     // Those that are ready are written as soon as possible, the rest waited for when there are too many.
     while let first = pending.first, monitor.locked({ first.done }) || pending.count >= pool.threads + 2 { try writeFirst() }
     let block = try spare.popLast() ?? Block(format)
-    block.history = 0
-    // The previous block may be this very one, used again: what was at its end goes before its beginning.
-    if format.overlap > 0, let previous = pending.last ?? lastWritten {
-      let n = min(format.overlap, previous.count)
-      (block.input.base + format.overlap - n).copyMemory(from: previous.content.baseAddress! + previous.count - n, byteCount: n)
-      block.history = n
-    }
-    lastWritten = nil
     block.count = 0
     block.done = false
     block.failure = nil
     current = block
+    isEmpty = false
     return block
   }
 
-  /// The block written last, while it is the newest: the next one's history.
-  private var lastWritten: Block?
-
-  private func begin(_ block: Block) throws {
-    checksum = format.checksum(checksum, UnsafeRawBufferPointer(block.content))
-    total += Int64(block.count)
-  }
-
-  private func submit(_ block: Block) throws {
-    try begin(block)
+  private func submit(_ block: Block) {
     pending.append(block)
     current = nil
     let monitor = monitor
@@ -140,19 +107,11 @@ final class BlockCompressor: ByteSink {
     }
   }
 
-  private func writeHeader() throws {
-    if started { return }
-    started = true
-    if !format.header.isEmpty { try sink.write(format.header) }
-  }
-
   private func writeFirst() throws {
     let block = pending.removeFirst()
     monitor.locked { while !block.done { monitor.wait() } }
     if let failure = block.failure { throw failure }
-    try writeHeader()
     try sink.write(block.output.head(block.written))
-    if pending.isEmpty { lastWritten = block }
     spare.append(block)
   }
 }

@@ -17,12 +17,7 @@ struct GzipMembers: BlockFormat {
   static let defaultLevel = 6
   let level: Int
   var blockSize: Int { 1 << 20 }
-  var overlap: Int { 0 }
-  var encodesEmptyInput: Bool { true }
-  var header: [UInt8] { [] }
   func makeEncoder() throws -> any BlockEncoder { try LibdeflateEncoder(level: level) }
-  func checksum(_ checksum: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 { 0 }
-  func trailer(checksum: UInt32, count: Int64) -> [UInt8] { [] }
 }
 
 /// @unchecked: one thread at a time (BlockEncoder).
@@ -34,7 +29,7 @@ final class LibdeflateEncoder: BlockEncoder, @unchecked Sendable {
   }
   deinit { libdeflate_free_compressor(encoder) }
   func bound(_ count: Int) -> Int { libdeflate_gzip_compress_bound(encoder, count) }
-  func encode(history: UnsafeMutableRawBufferPointer, _ input: UnsafeMutableRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws -> Int {
+  func encode(_ input: UnsafeMutableRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws -> Int {
     let n = libdeflate_gzip_compress(encoder, input.baseAddress, input.count, output.baseAddress, output.count)
     if n == 0 { throw LayerArchiveError(.system, "the gzip encoder had too little room") }
     return n

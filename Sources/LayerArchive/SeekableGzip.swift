@@ -92,7 +92,7 @@ final class SeekableGzip: ByteSink {
     let input = IOBuffer(archive.bytes.count)
     archive.bytes.withUnsafeBytes { input.all.copyMemory(from: $0) }
     let room = IOBuffer(encoder.bound(input.all.count))
-    let n = try encoder.encode(history: UnsafeMutableRawBufferPointer(start: nil, count: 0), input.all, into: room.all)
+    let n = try encoder.encode(input.all, into: room.all)
     try sink.write(room.head(n))
     try sink.write(Self.footer(tableAt: start))
     (diffID, uncompressedSize) = (hasher.finish(), hasher.count)
@@ -227,7 +227,7 @@ final class SeekableGzip: ByteSink {
 
   private func endMember() throws {
     if filled == 0 { return }
-    let n = try encoder.encode(history: UnsafeMutableRawBufferPointer(start: nil, count: 0), UnsafeMutableRawBufferPointer(rebasing: member.all[..<filled]), into: output.all)
+    let n = try encoder.encode(UnsafeMutableRawBufferPointer(rebasing: member.all[..<filled]), into: output.all)
     try sink.write(output.head(n))
     offset += Int64(n)
     filled = 0

@@ -8,30 +8,38 @@ extension Descriptor {
 
 /// An annotation for an index that is being made, with buildx's prefixes: `index:key=value`, `manifest-descriptor[linux/arm64]:key=value`.
 public struct IndexAnnotation: Hashable, Sendable {
+  /// What the annotation is put on, by buildx's word.
   public enum Place: String, Hashable, Sendable, CaseIterable {
     case index, indexDescriptor = "index-descriptor", manifest, manifestDescriptor = "manifest-descriptor"
   }
   /// nil when none was written.
   public var place: Place?
+  /// Only the manifest of this platform; nil for all.
   public var platform: Platform?
+  /// Never empty.
   public var key: String
+  /// May be empty, and hold further `=`.
   public var value: String
 
   /// Parses one option's text; several places separated by commas give one annotation each. Throws `OCIError.invalidDocument`.
   public static func parse(_ text: String) throws(OCIError) -> [IndexAnnotation] {
     guard let equals = text.firstIndex(of: "=") else { throw OCIError(.invalidDocument, "invalid annotation \"\(text.prefix(200))\", expected key=value") }
     let head = text[..<equals], value = String(text[text.index(after: equals)...])
+    guard !head.isEmpty else { throw OCIError(.invalidDocument, "invalid annotation \"\(text.prefix(200))\": the key is empty") }
     guard let colon = head.firstIndex(of: ":") else { return [IndexAnnotation(place: nil, platform: nil, key: String(head), value: value)] }
     let key = String(head[head.index(after: colon)...])
+    guard !key.isEmpty else { throw OCIError(.invalidDocument, "invalid annotation \"\(text.prefix(200))\": the key is empty") }
     var out: [IndexAnnotation] = []
     for word in head[..<colon].split(separator: ",", omittingEmptySubsequences: false) {
       var name = word, platform: Platform?
       if let open = word.firstIndex(of: "["), word.last == "]" {
         platform = try Platform(parsing: String(word[word.index(after: open)..<word.index(before: word.endIndex)]))
         name = word[..<open]
+      } else if word.contains("[") {
+        throw OCIError(.invalidDocument, "invalid annotation \"\(text.prefix(200))\": expected a platform in brackets behind \(word.prefix { $0 != "[" })")
       }
       guard let place = Place(rawValue: String(name)) else {
-        throw OCIError(.invalidDocument, "unknown annotation type \"\(word.prefix(100))\": types are \(Place.allCases.map(\.rawValue).joined(separator: ", "))")
+        throw OCIError(.invalidDocument, "there is no annotation type \"\(word.prefix(100))\": types are \(Place.allCases.map(\.rawValue).joined(separator: ", "))")
       }
       out.append(IndexAnnotation(place: place, platform: platform, key: key, value: value))
     }
@@ -41,9 +49,11 @@ public struct IndexAnnotation: Hashable, Sendable {
 
 /// Entries of a flat index that is put together from manifests and other indexes, each digest once, in the order they came. Pure.
 public struct IndexComposition: Hashable, Sendable {
+  /// In the order they came; no digest twice.
   public private(set) var entries: [Descriptor] = []
   private var places: [Digest: Int] = [:]
 
+  /// As `add` for each.
   public init(_ entries: [Descriptor] = []) { for entry in entries { add(entry) } }
 
   /// Adds an entry. One with a digest that is there already completes that: its platform wins, annotations are joined.

@@ -10,6 +10,7 @@ public struct IndexMember: Hashable, Sendable {
   /// The document itself, where it was read.
   public var bytes: [UInt8]?
 
+  /// `bytes` nil: not read yet.
   public init(_ descriptor: Descriptor, in repository: Reference, bytes: [UInt8]? = nil) {
     self.descriptor = descriptor
     self.repository = repository.repository

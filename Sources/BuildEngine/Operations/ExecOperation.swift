@@ -48,6 +48,7 @@ struct ExecOperation: Op {
 
   /// What a step asks for and this engine does not do: said before the first step of a build runs, and never left out in silence.
   static func refusal(_ op: Pb_ExecOp) -> BuildError? {
+    // Refused by name: run without it, a step would be another than was asked for.
     func notYet(_ what: String) -> BuildError { BuildError(.unimplemented, .usage, "\(what) is not supported yet") }
     if op.security != .sandbox { return notYet("RUN --security=insecure") }
     if !op.meta.cgroupParent.isEmpty { return notYet("a control group for steps (--cgroup-parent \(op.meta.cgroupParent))") }

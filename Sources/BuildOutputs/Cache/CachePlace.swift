@@ -86,8 +86,8 @@ package struct CachePlace: Sendable {
 }
 
 /// Holds a small blob in memory.
+/// @unchecked: touched by one caller at a time, as BlobSink promises.
 private final class BytesSink: BlobSink, @unchecked Sendable {
-  // Touched by one caller at a time, as BlobSink promises.
   private(set) var bytes: [UInt8] = []
   private let limit: Int
   init(limit: Int) { self.limit = limit }
