@@ -24,8 +24,7 @@ demo: release
 test: deps
 	Scripts/check-imports
 	$(SWIFT) build --build-tests
-# One after another: several hundred tests that all begin at once keep those waiting that look at the clock.
-	$(SWIFT) test --skip-build --no-parallel
+	SWIFT=$(SWIFT) Scripts/run-tests
 
 fuzz: deps
 	Scripts/fuzz
