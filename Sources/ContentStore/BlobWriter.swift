@@ -22,7 +22,6 @@ package final class BlobWriter: Sendable {
   private struct State {
     var hasher: DigestHasher
     var phase = Phase.open
-    var diskIsFull = false
   }
   private let state: Mutex<State>
   private let store: ContentStore
@@ -55,7 +54,7 @@ package final class BlobWriter: Sendable {
   /// Bytes taken in so far, earlier attempts' included: where a ranged request goes on.
   package var offset: Int64 { state.withLock { $0.hasher.count } }
 
-  /// Throws `StoreError.sizeMismatch` as soon as there is more than promised, `noSpace` when the disk is full.
+  /// Throws `StoreError.sizeMismatch` as soon as there is more than promised. `noSpace` when the disk is full: that ends the content, and its room is free again.
   package func write(_ bytes: UnsafeRawBufferPointer) throws {
     try state.withLock { state in
       guard state.phase == .open else { throw StoreError(.invalid, "the content was ended already") }
@@ -67,8 +66,10 @@ package final class BlobWriter: Sendable {
           // What was written of the piece is not hashed: go back to where the hash is.
           try? file.truncate(to: state.hasher.count)
           _ = try? file.seek(to: state.hasher.count)
-          state.diskIsFull = (error as? HostError)?.code == .noSpace
-          guard state.diskIsFull else { throw error }
+          guard (error as? HostError)?.code == .noSpace else { throw error }
+          // Now, not when the last owner lets go of the writer: others need the room.
+          try? file.truncate(to: 0)
+          end(&state, keeping: false)
           throw StoreError.wrap(error, "cannot take in \(name): \(need(state.hasher.count + Int64(bytes.count)))", root: store.root)
         }
       }
@@ -134,17 +135,17 @@ package final class BlobWriter: Sendable {
   /// How much room it takes, as far as is known.
   private func need(_ so: Int64) -> String { expectedSize.map { "it needs \($0) bytes" } ?? "it needs more than \(so) bytes" }
 
-  private func finish(keeping: Bool) {
-    state.withLock { state in
-      guard state.phase == .open else { return }
-      state.phase = .ended
-      if keeping, !state.diskIsFull, let expected, state.hasher.count > 0 {
-        store.resumable.withLock { [hasher = state.hasher] in $0[expected] = ResumePoint(hasher: hasher) }
-      } else {
-        try? store.directory.unlink(path)
-      }
-      lock?.release()
+  private func finish(keeping: Bool) { state.withLock { end(&$0, keeping: keeping) } }
+
+  private func end(_ state: inout State, keeping: Bool) {
+    guard state.phase == .open else { return }
+    state.phase = .ended
+    if keeping, let expected, state.hasher.count > 0 {
+      store.resumable.withLock { [hasher = state.hasher] in $0[expected] = ResumePoint(hasher: hasher) }
+    } else {
+      try? store.directory.unlink(path)
     }
+    lock?.release()
   }
 
   /// The hash of as much as can be kept of what is there: known from this process, or read again.
