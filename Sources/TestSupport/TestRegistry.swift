@@ -58,6 +58,8 @@ package final class TestRegistry: Sendable {
     try? await group.shutdownGracefully()
   }
 
+  func schedule(afterSeconds seconds: Int64, _ body: @escaping @Sendable () -> Void) { group.next().scheduleTask(in: .seconds(seconds), body) }
+
   final class Holder: Sendable { let registry = Mutex<TestRegistry?>(nil) }
 
   func nextConnection() -> Int {
@@ -81,6 +83,8 @@ package final class TestRegistry: Sendable {
   package var connectionCount: Int { connections.withLock { $0 } }
   package var openUploads: Int { state.withLock { $0.uploads.count } }
 
+  /// All that the repository's tags reach is there: manifests, configs, layers. What is missing, else nil.
+  package func missing(of tag: String, in repository: String) -> String? { state.withLock { $0.missingBelow(tag, in: repository) } }
   package func addBlob(_ bytes: [UInt8], to repository: String) { state.withLock { $0.repositories[repository, default: .init()].blobs[Digest.sha256(of: bytes)] = bytes } }
   /// Puts `bytes` under the digest of something else.
   package func addBlob(_ bytes: [UInt8], as digest: Digest, to repository: String) { state.withLock { $0.repositories[repository, default: .init()].blobs[digest] = bytes } }

@@ -14,6 +14,7 @@ final class TestRegistryHandler: ChannelInboundHandler {
   private var body = [UInt8]()
   private var fault: TestFault.Action?
   private var number = 0
+  private var isIgnored = false
 
   init(_ holder: TestRegistry.Holder) { self.holder = holder }
 
@@ -37,9 +38,20 @@ final class TestRegistryHandler: ChannelInboundHandler {
       keepAlive = head.isKeepAlive
       body = []
       fault = registry.state.withLock { $0.fault(for: request) }
-      if case .reset? = fault { breakOff(context, registry) }
+      switch fault {
+      case .reset?: breakOff(context, registry)
+      case .close?:
+        log(nil, registry)
+        context.close(promise: nil)
+      case .early(let status, let headers, let text)?:
+        isIgnored = true
+        keepAlive = false
+        let entry = log(status, registry)
+        write(context, entry ?? request, TestResponse(status: status, headers: headers, body: Array(text.utf8)), nil, registry)
+      default: break
+      }
     case .body(let buffer):
-      guard let request else { return }
+      guard !isIgnored, let request else { return }
       body += buffer.readableBytesView
       if case .resetDuringBody(let count)? = fault, body.count >= count {
         let kept = Array(body.prefix(count))
@@ -47,18 +59,31 @@ final class TestRegistryHandler: ChannelInboundHandler {
         breakOff(context, registry)
       }
     case .end:
-      guard request != nil else { return }
+      guard !isIgnored, var entry = request else { return }
+      (entry.number, entry.arrived, entry.bodySize) = (registry.state.withLock { $0.arrive() }, TestRegistryHandler.now(), body.count)
+      request = entry
+      let (observer, gates) = registry.state.withLock { ($0.observer, $0.gates) }
+      observer?(entry)
+      let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+      let loop = context.eventLoop
+      for gate in gates where gate.hold(entry, { loop.execute { bound.value.0.answer(bound.value.1, registry) } }) { return }
       answer(context, registry)
     }
   }
 
-  private func log(_ status: Int?, _ registry: TestRegistry) {
-    guard var entry = request else { return }
+  private static func now() -> UInt64 { NIODeadline.now().uptimeNanoseconds }
+
+  /// What went into the log.
+  @discardableResult
+  private func log(_ status: Int?, _ registry: TestRegistry) -> TestRequest? {
+    guard var entry = request else { return nil }
     entry.bodySize = body.count
     entry.status = status
+    if entry.number == 0 { (entry.number, entry.arrived) = (registry.state.withLock { $0.arrive() }, TestRegistryHandler.now()) }
     let done = entry
     registry.state.withLock { $0.log.append(done) }
     request = nil
+    return done
   }
 
   /// Ends the connection with a reset, not an orderly end.
@@ -73,11 +98,18 @@ final class TestRegistryHandler: ChannelInboundHandler {
     var response: TestResponse
     var delay = registry.state.withLock { $0.options.latencyMilliseconds }
     var cut: Int?
-    if case .status(let status, let headers, let text)? = fault {
-      response = TestResponse(status: status, headers: headers, body: Array(text.utf8))
-    } else {
+    var drip: (Int, Int64)?
+    switch fault {
+    case .status(let status, let headers, let text)?: response = TestResponse(status: status, headers: headers, body: Array(text.utf8))
+    case .redirect(let origin)?:
+      response = TestResponse(status: 307, headers: [("Location", origin + request.path + (request.query.isEmpty ? "" : "?" + request.query))])
+    default:
       let received = body
-      response = registry.state.withLock { $0.respond(request, received) }
+      let fault = fault
+      response = registry.state.withLock { state in
+        state.prepare(fault, request)
+        return state.respond(request, received)
+      }
       switch fault {
       case .loseAnswer?: return breakOff(context, registry)
       case .truncate(let count)?: cut = count
@@ -87,30 +119,47 @@ final class TestRegistryHandler: ChannelInboundHandler {
         response.body += [UInt8](repeating: 0, count: count)
         response.isChunked = true
       case .stall(let milliseconds)?: delay += milliseconds
+      case .drip(let bytes, let pause)?: drip = (bytes, pause)
+      case .fields(let without, let with)?:
+        response.headers.removeAll { name, _ in without.contains { $0.lowercased() == name.lowercased() } || with.contains { $0.0.lowercased() == name.lowercased() } }
+        response.headers += with
       default: break
       }
     }
     fault = nil
-    log(response.status, registry)
-    guard delay > 0 else { return write(context, request, response, cut, registry) }
+    guard let entry = log(response.status, registry) else { return }
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-    let (final, end) = (response, cut)
+    let (final, end, pace) = (response, cut, drip)
+    func send() {
+      if let pace { write(context, entry, final, pace, registry) } else { write(context, entry, final, end, registry) }
+    }
+    guard delay > 0 else { return send() }
     context.eventLoop.scheduleTask(in: .milliseconds(delay)) {
       let (handler, context) = bound.value
-      handler.write(context, request, final, end, registry)
+      if let pace { handler.write(context, entry, final, pace, registry) } else { handler.write(context, entry, final, end, registry) }
     }
   }
 
-  private func write(_ context: ChannelHandlerContext, _ request: TestRequest, _ response: TestResponse, _ cut: Int?, _ registry: TestRegistry) {
+  private func head(_ request: TestRequest, _ response: TestResponse, _ registry: TestRegistry) -> HTTPResponseHead {
+    let options = registry.state.withLock { $0.options }
     var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status))
-    for (name, value) in response.headers { head.headers.add(name: name, value: value) }
-    if response.isChunked {
-      head.headers.add(name: "Transfer-Encoding", value: "chunked")
-    } else if response.status != 204 {
-      head.headers.add(name: "Content-Length", value: "\(response.claimed ?? response.length.flatMap { request.method == "HEAD" ? $0 : nil } ?? response.body.count)")
+    func add(_ name: String, _ value: String) {
+      guard !options.omitsDigests || name != "Docker-Content-Digest" else { return }
+      head.headers.add(name: options.uppercaseHeaders ? name.uppercased() : name, value: value)
     }
-    if !keepAlive { head.headers.add(name: "Connection", value: "close") }
-    context.write(wrapOutboundOut(.head(head)), promise: nil)
+    for (name, value) in response.headers { add(name, value) }
+    if response.isChunked {
+      add("Transfer-Encoding", "chunked")
+    } else if response.status != 204 {
+      add("Content-Length", "\(response.claimed ?? response.length.flatMap { request.method == "HEAD" ? $0 : nil } ?? response.body.count)")
+    }
+    if !keepAlive { add("Connection", "close") }
+    return head
+  }
+
+  private func write(_ context: ChannelHandlerContext, _ request: TestRequest, _ response: TestResponse, _ cut: Int?, _ registry: TestRegistry) {
+    registry.state.withLock { $0.answered(request.number, TestRegistryHandler.now()) }
+    context.write(wrapOutboundOut(.head(head(request, response, registry))), promise: nil)
     if request.method != "HEAD", !response.body.isEmpty {
       context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.body.prefix(cut ?? .max))))), promise: nil)
     }
@@ -121,11 +170,33 @@ final class TestRegistryHandler: ChannelInboundHandler {
       context.eventLoop.scheduleTask(in: .milliseconds(300)) { bound.value.close(promise: nil) }
       return
     }
+    finish(context)
+  }
+
+  private func finish(_ context: ChannelHandlerContext) {
     let end = context.writeAndFlush(wrapOutboundOut(.end(nil)))
     if !keepAlive {
       let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-      end.whenComplete { _ in bound.value.close(promise: nil) }
+      // What the client still sends is read for a while: a close with unread bytes is a reset, which may overtake the answer.
+      let pause: Int64 = isIgnored ? 300 : 0
+      end.whenComplete { _ in _ = bound.eventLoop.scheduleTask(in: .milliseconds(pause)) { bound.value.close(promise: nil) } }
     }
+  }
+
+  /// Piece by piece.
+  private func write(_ context: ChannelHandlerContext, _ request: TestRequest, _ response: TestResponse, _ pace: (bytes: Int, pause: Int64), _ registry: TestRegistry) {
+    registry.state.withLock { $0.answered(request.number, TestRegistryHandler.now()) }
+    context.writeAndFlush(wrapOutboundOut(.head(head(request, response, registry))), promise: nil)
+    piece(context, request.method == "HEAD" ? [] : response.body[...], pace.bytes, pace.pause)
+  }
+
+  private func piece(_ context: ChannelHandlerContext, _ rest: ArraySlice<UInt8>, _ count: Int, _ pause: Int64) {
+    guard !rest.isEmpty else { return finish(context) }
+    guard context.channel.isActive else { return }
+    context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: rest.prefix(count))))), promise: nil)
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    let left = rest.dropFirst(count)
+    context.eventLoop.scheduleTask(in: .milliseconds(pause)) { bound.value.0.piece(bound.value.1, left, count, pause) }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

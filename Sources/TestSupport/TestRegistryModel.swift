@@ -26,6 +26,28 @@ package struct TestRegistryOptions: Sendable {
   package var redirectBlobsTo: String?
   /// Tags a page of `tags/list` holds.
   package var tagPage = 100
+  /// The last page of `tags/list` leads to the first again.
+  package var tagPagesLoop = false
+  /// A token is good for so many requests.
+  package var usesPerToken: Int?
+  /// Without `Docker-Content-Digest`, as some proxies and old registries answer.
+  package var omitsDigests = false
+  /// All names of fields in capitals.
+  package var uppercaseHeaders = false
+  /// `host:port` that uploads are sent to, with a signature in the query instead of credentials: another `TestRegistry`'s, see `acceptUploads(for:)`.
+  package var uploadsTo: String?
+  /// A session's Location has no query.
+  package var plainLocations = false
+  /// Manifests larger than this are refused.
+  package var maximumManifest: Int?
+  /// Indexes are refused, as Quay once did.
+  package var refusesIndexes = false
+  /// Status that ends an upload; some answer 202 or 204.
+  package var uploadedStatus = 201
+  /// HEAD is not allowed (405).
+  package var refusesHeads = false
+  /// Keeps account of referrers itself, and says so with `OCI-Subject`.
+  package var keepsReferrers = false
   package init() {}
 }
 
@@ -42,6 +64,11 @@ package struct TestRequest: Sendable, CustomStringConvertible {
   package var status: Int?
   /// Which connection it came on, counted from 1.
   package var connection = 0
+  /// Its place among all requests, in the order of their arrival, from 1.
+  package var number = 0
+  /// Nanoseconds of a steady clock, when it was there in whole, and when its answer was sent; 0 for one that got none.
+  package var arrived: UInt64 = 0
+  package var answered: UInt64 = 0
 
   package var description: String { "\(method) \(path)\(query.isEmpty ? "" : "?" + query) → \(status.map(String.init) ?? "broken")" }
   package func parameter(_ name: String) -> String? { parameters(name).first }
@@ -61,45 +88,6 @@ package struct TestRequest: Sendable, CustomStringConvertible {
       } else { out.append(c == 0x2b ? 0x20 : c) }
     }
     return String(decoding: out, as: UTF8.self)
-  }
-}
-
-/// Something that goes wrong on purpose.
-package struct TestFault: Sendable {
-  package enum Action: Sendable {
-    /// Answered with this instead.
-    case status(Int, headers: [(String, String)] = [], body: String = "")
-    /// The connection is reset before anything is answered; the request has no effect.
-    case reset
-    /// The connection is reset after this many bytes of the request's body, which an upload session keeps.
-    case resetDuringBody(after: Int)
-    /// The request has its effect, then the connection is reset without an answer.
-    case loseAnswer
-    /// The answer's body ends with a reset after this many bytes.
-    case truncate(after: Int)
-    /// One byte of the answer's body is changed.
-    case corrupt
-    /// The answer's Content-Length says this instead.
-    case claim(length: Int)
-    /// The answer has so many bytes too many, and no Content-Length that would tell.
-    case surplus(Int)
-    /// Nothing is answered for so long.
-    case stall(milliseconds: Int64)
-  }
-  package var method: String?
-  package var path: String
-  /// Matching requests that are spared first, and how many are struck then.
-  package var skip: Int
-  package var times: Int
-  package var action: Action
-
-  /// Strikes requests whose path contains `path`, and whose method is `method` if there is one.
-  package init(_ method: String?, _ path: String, skip: Int = 0, times: Int = 1, _ action: Action) {
-    self.method = method
-    self.path = path
-    self.skip = skip
-    self.times = times
-    self.action = action
   }
 }
 

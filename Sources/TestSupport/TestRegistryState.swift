@@ -1,4 +1,5 @@
 import OCIModel
+import Synchronization
 
 /// The registry itself, without a network: requests in, responses out.
 struct TestRegistryState: Sendable {
@@ -21,16 +22,61 @@ struct TestRegistryState: Sendable {
   var counter = 0
   var log: [TestRequest] = []
   var faults: [TestFault] = []
+  var gates: [TestGate] = []
+  /// Requests that still have an effect; nil while nothing is cut.
+  var remaining: Int?
+  var losesLast = false
+  var observer: (@Sendable (TestRequest) -> Void)?
+  var uploadOwner: TestRegistry?
+  var arrivals = 0
+  var tokenUses: [String: Int] = [:]
   /// Seconds; tests move it to let tokens expire.
   var now: Int64 = 1_700_000_000
 
   init(_ options: TestRegistryOptions) { self.options = options }
 
   mutating func fault(for request: TestRequest) -> TestFault.Action? {
-    for i in faults.indices where faults[i].times > 0 && request.path.contains(faults[i].path) && (faults[i].method == nil || faults[i].method == request.method) {
+    if let left = remaining {
+      guard left > 0 else { return .reset }
+      remaining = left - 1
+      if left == 1, losesLast { return .loseAnswer }
+    }
+    for i in faults.indices where faults[i].times > 0 && faults[i].matches(request) {
       if faults[i].skip > 0 { faults[i].skip -= 1; continue }
       faults[i].times -= 1
       return faults[i].action
+    }
+    return nil
+  }
+
+  mutating func arrive() -> Int {
+    arrivals += 1
+    return arrivals
+  }
+  mutating func answered(_ number: Int, _ time: UInt64) {
+    // Near the end: what is answered came lately.
+    if let i = log.lastIndex(where: { $0.number == number }) { log[i].answered = time }
+  }
+
+  /// What a fault does to the registry before it answers.
+  mutating func prepare(_ fault: TestFault.Action?, _ request: TestRequest) {
+    switch fault {
+    case .expireToken?: if let sent = request.headers["authorization"], sent.hasPrefix("Bearer ") { tokens[String(sent.dropFirst(7))] = nil }
+    case .forgetUpload?: if let id = request.path.split(separator: "/").last { uploads[String(id)] = nil }
+    default: break
+    }
+  }
+
+  func missingBelow(_ name: String, in repository: String) -> String? {
+    guard let repository = repositories[repository], let digest = Digest(name) ?? repository.tags[name] else { return name }
+    var open = [digest]
+    while let digest = open.popLast() {
+      guard let found = repository.manifests[digest], let document = try? ImageDocument(parsing: found.bytes, mediaType: MediaType(found.type)) else { return digest.description }
+      switch document {
+      case .index(let index): open += index.manifests.map(\.digest)
+      case .manifest(let manifest):
+        if let blob = ([manifest.config] + manifest.layers).first(where: { repository.blobs[$0.digest] == nil && $0.urls.isEmpty }) { return blob.digest.description }
+      }
     }
     return nil
   }
@@ -46,6 +92,7 @@ struct TestRegistryState: Sendable {
     if request.path.hasPrefix("/cdn/") { return content(Digest(String(request.path.dropFirst(5))).flatMap { cdn[$0] }, request, ranges: options.acceptsRanges) }
     guard request.path.hasPrefix("/v2/") else { return TestResponse(status: 404, headers: [("Content-Type", "text/html")], body: Array("<html><head><title>404 Not Found</title></head><body><h1>nginx</h1></body></html>".utf8)) }
     if let maximum = options.maximumBody, body.count > maximum { return TestResponse(status: 413, headers: [("Content-Type", "text/html")], body: Array("<html><title>413</title><body>Request Entity Too Large</body></html>".utf8)) }
+    if options.refusesHeads, request.method == "HEAD" { return .error(405, "UNSUPPORTED", "The operation is unsupported.") }
     let parts = request.path.dropFirst(4).split(separator: "/", omittingEmptySubsequences: false).map(String.init)
     if parts == [""] { return authorise(request, []) ?? TestResponse(status: 200, body: Array("{}".utf8)) }
     guard let verb = parts.lastIndex(where: { $0 == "blobs" || $0 == "manifests" || $0 == "tags" }), verb > 0 else { return .error(404, "NAME_UNKNOWN", "no such thing") }
@@ -65,7 +112,13 @@ struct TestRegistryState: Sendable {
 
   // MARK: Authorisation
 
-  private func authorise(_ request: TestRequest, _ scopes: [String]) -> TestResponse? {
+  private mutating func spend(_ token: String) -> Bool {
+    guard let limit = options.usesPerToken else { return true }
+    tokenUses[token, default: 0] += 1
+    return tokenUses[token, default: 0] <= limit
+  }
+
+  private mutating func authorise(_ request: TestRequest, _ scopes: [String]) -> TestResponse? {
     let sent = request.headers["authorization"] ?? ""
     switch options.authentication {
     case .none: return nil
@@ -73,7 +126,7 @@ struct TestRegistryState: Sendable {
       if sent == "Basic " + TestRegistryState.base64("\(user):\(password)") { return nil }
       return .error(401, "UNAUTHORIZED", "authentication required", headers: [("WWW-Authenticate", "Basic realm=\"Test Realm\"")])
     case .bearer:
-      if sent.hasPrefix("Bearer "), let token = tokens[String(sent.dropFirst(7))], token.expires > now, scopes.allSatisfy({ TestRegistryState.covers(token.scopes, $0) }) { return nil }
+      if sent.hasPrefix("Bearer "), let token = tokens[String(sent.dropFirst(7))], token.expires > now, scopes.allSatisfy({ TestRegistryState.covers(token.scopes, $0) }), spend(String(sent.dropFirst(7))) { return nil }
       let scope = scopes.map { $0.hasSuffix(":push") ? $0.dropLast(4) + "pull,push" : $0[...] }.joined(separator: " ")
       var challenge = "Bearer realm=\"\(options.tokenRealm ?? "http://\(host)/token")\",service=\"test-registry\""
       if !scope.isEmpty { challenge += ",scope=\"\(scope)\"" }
@@ -140,11 +193,17 @@ struct TestRegistryState: Sendable {
   private mutating func manifest(_ name: String, _ reference: String, _ request: TestRequest, _ body: [UInt8]) -> TestResponse {
     if request.method == "PUT" {
       let digest = Digest.sha256(of: body)
+      if let maximum = options.maximumManifest, body.count > maximum { return .error(413, "MANIFEST_INVALID", "manifest is larger than \(maximum) bytes") }
+      if options.refusesIndexes, MediaType(request.headers["content-type"] ?? "").isIndex { return .error(415, "MANIFEST_INVALID", "manifest invalid", detail: ["message": "manifest schema version not supported"]) }
       if reference.contains(":"), Digest(reference) != digest { return .error(400, "DIGEST_INVALID", "provided digest did not match uploaded content") }
       if let missing = missing(name, body, request.headers["content-type"] ?? "") { return .error(404, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", detail: ["digest": .string(missing)]) }
       repositories[name, default: Repository()].manifests[digest] = (request.headers["content-type"] ?? "", body)
       if !reference.contains(":") { repositories[name]?.tags[reference] = digest }
-      return TestResponse(status: 201, headers: [("Location", "/v2/\(name)/manifests/\(digest)"), ("Docker-Content-Digest", digest.description)])
+      var headers = [("Location", "/v2/\(name)/manifests/\(digest)"), ("Docker-Content-Digest", digest.description)]
+      if options.keepsReferrers, case .manifest(let manifest)? = try? ImageDocument(parsing: body, mediaType: MediaType(request.headers["content-type"] ?? "")), let subject = manifest.subject {
+        headers.append(("OCI-Subject", subject.digest.description))
+      }
+      return TestResponse(status: 201, headers: headers)
     }
     guard let repository = repositories[name] else { return .error(404, "NAME_UNKNOWN", "repository name not known to registry", detail: ["name": .string(name)]) }
     guard let digest = Digest(reference) ?? repository.tags[reference], let found = repository.manifests[digest] else {
@@ -170,13 +229,13 @@ struct TestRegistryState: Sendable {
     let rest = repository.tags.keys.sorted().filter { $0 > last }
     let page = rest.prefix(options.tagPage)
     var headers = [("Content-Type", "application/json")]
-    if page.count < rest.count, let end = page.last { headers.append(("Link", "</v2/\(name)/tags/list?last=\(end)&n=\(options.tagPage)>; rel=\"next\"")) }
+    if let end = page.count < rest.count ? page.last : options.tagPagesLoop ? "" : nil { headers.append(("Link", "</v2/\(name)/tags/list?last=\(end)&n=\(options.tagPage)>; rel=\"next\"")) }
     return TestResponse(status: 200, headers: headers, body: JSONValue.object(JSONObject([("name", .string(name)), ("tags", .array(page.map { .string($0) }))])).encoded())
   }
 
   // MARK: Uploads
 
-  private mutating func upload(_ name: String, _ id: String, _ request: TestRequest, _ body: [UInt8]) -> TestResponse {
+  mutating func upload(_ name: String, _ id: String, _ request: TestRequest, _ body: [UInt8]) -> TestResponse {
     if request.method == "POST" {
       if options.supportsMount, let text = request.parameter("mount"), let digest = Digest(text), let from = request.parameter("from"), let bytes = repositories[from]?.blobs[digest] {
         repositories[name, default: Repository()].blobs[digest] = bytes
@@ -186,6 +245,7 @@ struct TestRegistryState: Sendable {
       uploads["upload-\(counter)"] = Upload(repository: name)
       return progress(name, "upload-\(counter)", 202)
     }
+    if let uploadOwner { return uploadOwner.state.withLock { $0.upload(name, id, request, body) } }
     guard var upload = uploads[id], upload.repository == name else { return .error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry") }
     switch request.method {
     case "GET": return progress(name, id, 204)
@@ -206,14 +266,14 @@ struct TestRegistryState: Sendable {
       }
       uploads[id] = nil
       repositories[name, default: Repository()].blobs[digest] = bytes
-      return TestResponse(status: 201, headers: [("Location", "/v2/\(name)/blobs/\(digest)"), ("Docker-Content-Digest", digest.description)])
+      return TestResponse(status: options.uploadedStatus, headers: [("Location", "/v2/\(name)/blobs/\(digest)"), ("Docker-Content-Digest", digest.description)])
     }
   }
 
   private func progress(_ name: String, _ id: String, _ status: Int) -> TestResponse {
     let count = uploads[id]?.bytes.count ?? 0
-    let path = "/v2/\(name)/blobs/uploads/\(id)?_state=a%2Bb&n=\(count)"
-    var headers = [("Location", options.absoluteLocations ? "http://\(host)\(path)" : path), ("Range", "0-\(max(0, count - 1))"), ("Docker-Upload-UUID", id)]
+    let path = "/v2/\(name)/blobs/uploads/\(id)" + (options.plainLocations ? "" : "?_state=a%2Bb&n=\(count)")
+    var headers = [("Location", options.uploadsTo.map { "http://\($0)\(path)" } ?? (options.absoluteLocations ? "http://\(host)\(path)" : path)), ("Range", "0-\(max(0, count - 1))"), ("Docker-Upload-UUID", id)]
     if let minimum = options.minimumChunk { headers.append(("OCI-Chunk-Min-Length", "\(minimum)")) }
     return TestResponse(status: status, headers: headers)
   }
