@@ -106,6 +106,9 @@ package final class ContentStore: Sendable {
     }
   }
 
+  /// Writes what the database's log holds into the database, so that what the two take is what will stay. Best effort: others that read keep it as it is. Blocks.
+  package func shortenLog() { try? database.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) } }
+
   // MARK: - Rows
 
   /// Reads rows, all of one moment.

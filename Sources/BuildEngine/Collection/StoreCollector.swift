@@ -125,6 +125,7 @@ final class StoreCollector: Sendable {
           })
       }
       for i in facts.images.indices { facts.images[i].blobs = self.blobs(of: facts.images[i].descriptor) }
+      if exact { self.store.shortenLog() }
       facts.overhead = try self.store.overhead()
       facts.mountsInUse = Set(facts.snapshots.mounts.filter { self.refs.isInUse($0) }.map(\.snapshot))
       if exact {
