@@ -26,6 +26,7 @@ package struct LayerBlob: Sendable {
   package var diffID: Digest
   /// Not nil: the blob is not in the store, and is had from there.
   package var provider: (any LayerProvider)?
+  package init(descriptor: OCIModel.Descriptor, diffID: Digest, provider: (any LayerProvider)? = nil) { (self.descriptor, self.diffID, self.provider) = (descriptor, diffID, provider) }
 }
 
 extension ImmutableRef {
@@ -57,12 +58,13 @@ extension ImmutableRef {
   }
 
   /// The same for any form. With `form.latest` (`rewrite-timestamp`) all layers are rewritten that are not the first of `base`, the diff IDs of the image that
-  /// this one is built on: those stay what they are, and so does what registries share of them.
-  package func layerBlobs(_ form: LayerForm, force: Bool = false, base: [Digest] = []) async throws -> [LayerBlob] {
+  /// this one is built on: those stay what they are, and so does what registries share of them. `made` is told of each blob that was made by this
+  /// call, as soon as it is there.
+  package func layerBlobs(_ form: LayerForm, force: Bool = false, base: [Digest] = [], made: @escaping @Sendable (LayerBlob) -> Void = { _ in }) async throws -> [LayerBlob] {
     let (id, refs, providers) = (id, refs, providers)
     let rows = try await refs.store.read { try RefRow.chain($0, id) }
     if rows.isEmpty { throw RefStore.notFound(id) }
-    let work = BlobWork(refs: refs, rows: rows, providers: providers, form: form, force: force, kept: zip(rows, base).prefix { $0.diffID == $1 }.count)
+    let work = BlobWork(refs: refs, rows: rows, providers: providers, form: form, force: force, kept: zip(rows, base).prefix { $0.diffID == $1 }.count, made: made)
     let blobs = try await withThrowingTaskGroup(of: (Int, LayerBlob).self) { group in
       for i in rows.indices { group.addTask { (i, try await work.blob(i)) } }
       var out = [LayerBlob?](repeating: nil, count: rows.count)
@@ -91,6 +93,7 @@ struct BlobWork: Sendable {
   let force: Bool
   /// How many layers from the bottom on keep their times.
   let kept: Int
+  var made: @Sendable (LayerBlob) -> Void = { _ in }
   var store: ContentStore { refs.store }
   private var compression: LayerCompression { form.compression }
 
@@ -103,7 +106,9 @@ struct BlobWork: Sendable {
     defer { lock.release() }
     if let shared { try await adopt(i, from: shared) }
     if let known = try await known(i) { return known }
-    return try await remember(i, try await make(i, LayerForm(compression, level: form.level)))
+    let blob = try await remember(i, try await make(i, LayerForm(compression, level: form.level)))
+    made(blob)
+    return blob
   }
 
   /// From a blob of the layer, when there is one, else from its files.

@@ -43,7 +43,9 @@ extension BlobWork {
     let descriptor = result.descriptor(annotations: annotations)
     let id = rows[i].id
     try await store.write { try BlobRow.addVariant($0, ref: id, variant.name, descriptor, diffID: result.diffID) }
-    return LayerBlob(descriptor: descriptor, diffID: result.diffID, provider: nil)
+    let blob = LayerBlob(descriptor: descriptor, diffID: result.diffID, provider: nil)
+    made(blob)
+    return blob
   }
 
   private func known(_ i: Int, _ variant: LayerVariant) async throws -> LayerBlob? {

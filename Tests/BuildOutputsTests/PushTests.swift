@@ -61,6 +61,29 @@ import Testing
     }
   }
 
+  @Test(.timeLimit(.minutes(2))) func sendsLayersWhileOthersAreMade() async throws {
+    try await ExportBench.run { bench in
+      try await TestRegistry.run { registry in
+        let (bytes, missing) = (Self.tar("first", "first"), Self.tar("second", "second"))
+        let first = try await bench.store.put(bytes, mediaType: .ociLayer)
+        let absent = Descriptor(mediaType: .ociLayer, of: missing)
+        let pushes = LayerPushes(LayerPush(environment: bench.environment(), vertex: ProgressTask("exporting", id: "exporting", bench.progress)))
+        let repository = try registry.reference("app").repository
+        try await pushes.sending(to: repository) { made in
+          made(LayerBlob(descriptor: first, diffID: first.digest))
+          // The second cannot be sent, which nobody hears of before it is asked for.
+          made(LayerBlob(descriptor: absent, diffID: absent.digest))
+          while registry.blob(first.digest, in: "app") == nil { try await Task.sleep(for: .milliseconds(2)) }
+          try await pushes.push(ImageLayer(descriptor: first, diffID: first.digest, description: ""), to: repository)
+          await #expect(throws: (any Error).self) { try await pushes.push(ImageLayer(descriptor: absent, diffID: absent.digest, description: ""), to: repository) }
+        }
+        #expect(registry.requests.filter { $0.method == "PUT" }.count == 1)
+        // Without a repository nothing is sent.
+        try await pushes.sending(to: nil) { $0(LayerBlob(descriptor: first, diffID: first.digest)) }
+      }
+    }
+  }
+
   @Test func pushesByDigest() async throws {
     try await ExportBench.run { bench in
       try await TestRegistry.run { registry in

@@ -46,12 +46,15 @@ struct ImageExporter: Exporter {
   func export(_ source: ExportSource, in environment: ExportEnvironment) async throws -> [String: String] {
     try await ProgressTask.export("exporting to image", environment.progress) { vertex in
       try await environment.store.withLease("export") { lease in
-        let image = try await ImageWriter(options: options).write(source, vertex)
-        if stores { try await keep(image, source, environment, vertex, lease) }
-        if pushes {
-          try await ImagePush(image: image, environment: environment, vertex: vertex, byDigest: pushesByDigest).push(to: options.names)
+        let pushed = LayerPushes(LayerPush(environment: environment, vertex: vertex))
+        return try await pushed.sending(to: pushes ? options.names.first?.repository : nil) { made in
+          let image = try await ImageWriter(options: options, layerMade: made).write(source, vertex)
+          if stores { try await keep(image, source, environment, vertex, lease) }
+          if pushes {
+            try await ImagePush(image: image, environment: environment, vertex: vertex, layers: pushed, byDigest: pushesByDigest).push(to: options.names)
+          }
+          return image.response(root: image.root.descriptor, names: ([options.nameText] + danglingNames(image).map(\.shown)).filter { !$0.isEmpty }.joined(separator: ","))
         }
-        return image.response(root: image.root.descriptor, names: ([options.nameText] + danglingNames(image).map(\.shown)).filter { !$0.isEmpty }.joined(separator: ","))
       }
     }
   }

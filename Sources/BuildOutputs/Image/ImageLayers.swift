@@ -23,14 +23,14 @@ struct ImageLayers: Sendable {
   /// One list a target, in their order.
   var targets: [[ImageLayer]]
 
-  /// Makes the blobs that there are none of yet, all targets at once. Nothing is downloaded.
-  static func make(_ source: ExportSource, _ options: ImageOptions) async throws -> ImageLayers {
+  /// Makes the blobs that there are none of yet, all targets at once, and tells `made` of each. Nothing is downloaded.
+  static func make(_ source: ExportSource, _ options: ImageOptions, made: @escaping @Sendable (LayerBlob) -> Void = { _ in }) async throws -> ImageLayers {
     var targets = [[ImageLayer]](repeating: [], count: source.targets.count)
     try await withThrowingTaskGroup(of: (Int, [ImageLayer]).self) { group in
       for (i, target) in source.targets.enumerated() {
         guard let ref = target.ref else { continue }
         group.addTask {
-          (i, try await ExportErrors.wrapping("cannot export \(target.id)") { try await layers(of: ref, options, options.layerForm(source), base: target.baseImageConfig) })
+          (i, try await ExportErrors.wrapping("cannot export \(target.id)") { try await layers(of: ref, options, options.layerForm(source), base: target.baseImageConfig, made) })
         }
       }
       for try await (i, layers) in group { targets[i] = layers }
@@ -38,10 +38,10 @@ struct ImageLayers: Sendable {
     return ImageLayers(targets: targets)
   }
 
-  private static func layers(of ref: ImmutableRef, _ options: ImageOptions, _ form: LayerForm, base: [UInt8]?) async throws -> [ImageLayer] {
+  private static func layers(of ref: ImmutableRef, _ options: ImageOptions, _ form: LayerForm, base: [UInt8]?, _ made: @escaping @Sendable (LayerBlob) -> Void) async throws -> [ImageLayer] {
     // Only when times are cut does it matter which layers are the base image's.
     let base = form.latest == nil ? [] : try base.map { $0.isEmpty ? [] : try ImageConfig(parsing: $0).diffIDs } ?? []
-    let blobs = try await ref.layerBlobs(form, force: options.forceCompression, base: base)
+    let blobs = try await ref.layerBlobs(form, force: options.forceCompression, base: base, made: made)
     // What the handle knows about the layers, the topmost ones when it knows more of them.
     let facts = Array(try await ref.layers().suffix(blobs.count))
     return blobs.enumerated().map { i, blob in

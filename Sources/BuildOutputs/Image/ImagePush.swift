@@ -10,6 +10,8 @@ struct ImagePush: Sendable {
   let image: WrittenImage
   let environment: ExportEnvironment
   let vertex: ProgressTask
+  /// Some of them may be there, or on their way.
+  let layers: LayerPushes
   /// Without a tag: the image is found by its digest alone.
   let byDigest: Bool
 
@@ -63,7 +65,7 @@ struct ImagePush: Sendable {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (layer, targets) in image.layers where !LayerTypes.isNonDistributable(layer.descriptor.mediaType) {
         group.addTask {
-          try await ExportErrors.wrapping("\(targets.joined(separator: ", ")): layer \(layer.descriptor.digest)") { try await LayerPush(environment: environment, vertex: vertex).push(layer, to: repository) }
+          try await ExportErrors.wrapping("\(targets.joined(separator: ", ")): layer \(layer.descriptor.digest)") { try await layers.push(layer, to: repository) }
         }
       }
       var seen = Set<Digest>()

@@ -1,5 +1,6 @@
 internal import BuildProgress
 internal import BuildInterface
+internal import BuildSnapshots
 internal import BuildSolver
 internal import ContentStore
 internal import FoundationEssentials
@@ -66,6 +67,8 @@ struct WrittenImage: Sendable {
 /// Makes an image of a build's result: layers, config and manifest for each target, and the index over them, laid out as BuildKit does.
 struct ImageWriter: Sendable {
   let options: ImageOptions
+  /// Told of each layer that had to be made, as soon as its blob is there.
+  var layerMade: @Sendable (LayerBlob) -> Void = { _ in }
 
   func write(_ source: ExportSource, _ vertex: ProgressTask) async throws -> WrittenImage {
     guard let first = source.targets.first, source.isMultiPlatform || source.targets.count == 1 else {
@@ -78,7 +81,7 @@ struct ImageWriter: Sendable {
     if options.rewritesTimes, options.epoch(source) == nil {
       vertex.log("WARNING: rewrite-timestamp has no effect without a time: set SOURCE_DATE_EPOCH, or source-date-epoch of this output")
     }
-    let layers = try await vertex.step("exporting layers") { try await ImageLayers.make(source, options) }
+    let layers = try await vertex.step("exporting layers") { try await ImageLayers.make(source, options, made: layerMade) }
     let caches = try await inlineCaches(source, vertex)
     var manifests: [WrittenImage.Manifest] = []
     for (target, layers) in zip(source.targets, layers.targets) {
