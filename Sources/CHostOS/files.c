@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -527,6 +528,14 @@ int hostos_unlock_byte(int fd, int64_t offset) {
   lock.l_start = offset;
   lock.l_len = 1;
   return fcntl(fd, SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+int hostos_flock(int fd) {
+  for (;;) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 1;
+    if (errno == EINTR) continue;
+    return errno == EWOULDBLOCK ? 0 : -errno;
+  }
 }
 
 extern char **environ;

@@ -6,7 +6,7 @@ package import OCIModel
 /// Its content is a stranger's: documents are verified when read, blobs when they are taken into a store.
 package struct OCILayout: BlobSource {
   package let path: String
-  private let directory: Directory
+  let directory: Directory
 
   package static let refName = "org.opencontainers.image.ref.name"
   package static let imageName = "io.containerd.image.name"
@@ -52,19 +52,23 @@ package struct OCILayout: BlobSource {
     return index
   }
 
-  /// The image of a name or tag, or of a digest (`sha256:…`); with nil the only one there is.
+  /// The image of a name or tag, or of a digest (`sha256:…`); with nil the only one there is, or the one called `latest`.
   package func resolve(_ name: String?) throws -> OCIModel.Descriptor {
     let manifests = try index().manifests
     guard let name else {
       let digests = Set(manifests.map(\.digest))
       if digests.count == 1 { return manifests[0] }
-      throw StoreError(.invalid, "\(path) holds \(digests.count) images: say which: \(Self.names(manifests))", path: path)
+      if let latest = Self.find(Reference.defaultTag, manifests) { return latest }
+      throw StoreError(digests.isEmpty ? .notFound : .invalid, "\(path) holds \(digests.isEmpty ? "no image" : "\(digests.count) images: say which: \(Self.names(manifests))")", path: path)
     }
-    let found =
-      manifests.first { $0.annotations[Self.imageName] == name } ?? manifests.first { $0.annotations[Self.refName] == name }
-      ?? manifests.first { $0.digest.description == name }
-    guard let found else { throw StoreError(.notFound, "\(path) has no image \(name): it has \(Self.names(manifests))", path: path) }
+    guard let found = Self.find(name, manifests) ?? manifests.first(where: { $0.digest.description == name }) else {
+      throw StoreError(.notFound, "\(path) has no image \(name): it has \(Self.names(manifests))", path: path)
+    }
     return found
+  }
+
+  private static func find(_ name: String, _ manifests: [OCIModel.Descriptor]) -> OCIModel.Descriptor? {
+    manifests.first { $0.annotations[imageName] == name } ?? manifests.first { $0.annotations[refName] == name }
   }
 
   private static func names(_ manifests: [OCIModel.Descriptor]) -> String {
@@ -72,7 +76,7 @@ package struct OCILayout: BlobSource {
     return names.isEmpty ? "none" : names.prefix(20).joined(separator: ", ") + (names.count > 20 ? " and \(names.count - 20) more" : "")
   }
 
-  private static func file(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
+  static func file(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
 
   package func size(of digest: Digest) -> Int64? {
     // Layouts with linked blobs exist; the link is followed no further than the layout.
@@ -141,19 +145,19 @@ package struct OCILayout: BlobSource {
       for descriptor in closure.blobs + closure.documents { group.addTask { try await Blocking.run { try self.add(descriptor.digest, from: store) } } }
       try await group.waitForAll()
     }
-    try await update(store.locks) { index in Self.insert(image, names.isEmpty ? [.tag("latest")] : names, into: &index) }
+    try await update { index in Self.insert(image, names.isEmpty ? [.tag("latest")] : names, into: &index) }
   }
 
-  /// Changes `index.json` in one step, after other manifold processes that are changing it.
-  package func update(_ locks: KeyLocks, _ body: @Sendable @escaping (inout ImageIndex) -> Void) async throws {
-    try await locks.withLock("oci-layout:" + (realPath(path) ?? path)) {
-      try await Blocking.run {
+  /// Changes `index.json` in one step, after other programs that are changing it: BuildKit and buildx lock the same file.
+  package func update(_ body: @Sendable @escaping (inout ImageIndex) -> Void) async throws {
+    do {
+      try await directory.withLockFile("index.json.lock") {
         var index = try index()
         body(&index)
         let encoded = index.json.encoded()
         try Self.wrapping("cannot write \(path)/index.json") { try directory.writeAtomically(encoded, to: "index.json") }
       }
-    }
+    } catch let error as HostError { try Self.wrapping("cannot lock \(path)/index.json") { throw error } }
   }
 
   /// Enters an image under names, in place of entries with the same ones.

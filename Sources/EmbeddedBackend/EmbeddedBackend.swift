@@ -3,7 +3,7 @@ internal import BuildExecutor
 package import BuildInterface
 package import BuildProgress
 internal import BuildSnapshots
-internal import ContentStore
+package import ContentStore
 internal import HostOS
 package import OCIModel
 internal import OCIRegistry
@@ -39,7 +39,7 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
   }
 
   private let engine: Engine
-  private let store: ContentStore
+  package let store: ContentStore
   private let refs: RefStore
   private let executor: ContainerExecutor
   private let credentials: any CredentialService

@@ -1,4 +1,5 @@
 package import BuildInterface
+package import ContentStore
 
 /// What the program hands to its commands: ways to reach an engine, so that commands know none themselves.
 package struct Composition: Sendable {
@@ -51,6 +52,8 @@ package struct EngineSettings: Sendable, Hashable {
 /// The engine in this process, with the local disk as its client.
 package protocol EmbeddedEngine: BuildBackend, LocalEngine, BuildExplaining, FailedStepShell {
   func client(_ description: ClientDescription) -> any ClientServices
+  /// Where its images and their content are.
+  var store: ContentStore { get }
   /// What of this machine makes builds less than they would be elsewhere; to be shown before the first.
   var notes: [String] { get }
   func shutdown() async

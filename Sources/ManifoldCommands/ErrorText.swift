@@ -1,5 +1,6 @@
 internal import BuildInterface
 internal import BuildProgress
+internal import ImageStores
 internal import OCIModel
 
 /// How errors read: what failed, for which platform and at which line, why, and what to do.
@@ -7,6 +8,9 @@ enum ErrorText {
   /// `output` is the failed step's last output, where nothing has shown it yet.
   static func of(_ error: any Error, output: [String] = []) -> String {
     if error is Interrupted || error is CancellationError { return "ERROR: interrupted\n" }
+    if let error = error as? ImageStoreError {
+      return "ERROR: \(TerminalText.multiLine("\(error)"))\n" + (error.advice.map { TerminalText.multiLine($0) + "\n" } ?? "")
+    }
     guard let error = error as? BuildError else { return "ERROR: \(TerminalText.multiLine("\(error)"))\n" }
     var out = ""
     if !output.isEmpty {

@@ -52,7 +52,7 @@ struct ImageCopy: Sendable {
     case .index(let index):
       try await all(index.manifests) { child in try await self.copyChild(child, depth: depth + 1) }
     case .manifest(let manifest):
-      try await all([manifest.config] + manifest.layers.filter(ImageCopy.isDistributable)) { blob in try await self.copyBlob(blob) }
+      try await all([manifest.config] + manifest.layers.filter({ $0.isDistributable })) { blob in try await self.copyBlob(blob) }
     }
     return try await writer.pushManifest(root.bytes, mediaType: root.descriptor.mediaType, to: reference)
   }
@@ -84,10 +84,6 @@ struct ImageCopy: Sendable {
     }
   }
 
-  /// Layers whose licence keeps them where they are; images refer to them there.
-  static func isDistributable(_ layer: Descriptor) -> Bool {
-    !(layer.mediaType == .dockerForeignLayer || layer.mediaType.rawValue.contains(".nondistributable.")) || layer.urls.isEmpty
-  }
 
   private func all(_ items: [Descriptor], _ body: @escaping @Sendable (Descriptor) async throws -> Void) async throws {
     var seen = Set<Digest>()
@@ -107,5 +103,12 @@ extension RegistryClient {
       method: .HEAD, target: .path("/v2/\(reference.path)/manifests/\(reference.object)"), headers: ["Accept": RegistryClient.accepted],
       scopes: RegistryScopes([.pull(reference.path)]), operation: operation, accepts: { $0 == 200 || $0 == 404 })
     return try await connection(reference.domain).exchange(call, limit: RegistryErrorBody.limit).status == 200
+  }
+}
+
+extension Descriptor {
+  /// Whether it goes with its image: not so layers whose licence keeps them where they are, which images refer to there.
+  package var isDistributable: Bool {
+    !(mediaType == .dockerForeignLayer || mediaType.rawValue.contains(".nondistributable.")) || urls.isEmpty
   }
 }

@@ -1,3 +1,4 @@
+import class ContentStore.ContentStore
 import ArgumentParser
 import BuildInterface
 import BuildProgress
@@ -106,6 +107,7 @@ final class FakeEngine: EmbeddedEngine {
     return 0
   }
   var shells: [String] { state.withLock { $0.shells } }
+  var store: ContentStore { preconditionFailure("this engine has no store") }
   func client(_ description: ClientDescription) -> any ClientServices { Client(description: description) }
   func shutdown() async { state.withLock { $0.shutdowns += 1 } }
 

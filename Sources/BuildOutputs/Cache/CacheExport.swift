@@ -105,7 +105,7 @@ private struct CacheWriter {
     case .registry(let reference): try await environment.registry.pushManifest(bytes, mediaType: descriptor.mediaType, to: reference)
     case .layout(let layout, let tag):
       try await Blocking.run { try layout.put(bytes) }
-      try await layout.update(environment.store.locks) { OCILayout.insert(descriptor, [.tag(tag)], into: &$0) }
+      try await layout.update { OCILayout.insert(descriptor, [.tag(tag)], into: &$0) }
     }
   }
 }

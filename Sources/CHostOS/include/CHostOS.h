@@ -101,6 +101,8 @@ int hostos_entries(int dirfd, int (*each)(void *context, const char *name, size_
 /// An open-file-description lock on one byte. 1: taken, 0: another has it.
 int hostos_lock_byte(int fd, int64_t offset, int exclusive);
 int hostos_unlock_byte(int fd, int64_t offset);
+/// flock(2), exclusively and without waiting: 1 when it is held, 0 when another has it. For lock files that other programs lock so.
+int hostos_flock(int fd);
 
 // ---- Filesystems and the host ----
 
