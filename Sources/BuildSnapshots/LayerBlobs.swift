@@ -186,7 +186,7 @@ struct BlobWork: Sendable {
     guard row.snapshot(in: refs.form) != nil || row.flat != nil else {
       throw SnapshotError(.missingContent, "the content of the snapshot \(row.id) (\(row.description)) is not here any more, and nothing in this build provides it", ref: row.id)
     }
-    let below = i > 0 ? try await Unpacking(refs, id: rows[i - 1].id, providers: providers).directories() : []
+    let below = i > 0 && !row.isAlone ? try await Unpacking(refs, id: rows[i - 1].id, providers: providers).directories() : []
     let refs = refs
     return try await refs.unpacking.run {
       try await blocking { isCancelled in
@@ -223,7 +223,7 @@ struct BlobWork: Sendable {
 
 extension ContentStore {
   /// Blocks.
-  fileprivate func writeLayer(_ body: (any ByteSink) throws -> LayerWriter.Result) throws -> LayerWriter.Result {
+  func writeLayer(_ body: (any ByteSink) throws -> LayerWriter.Result) throws -> LayerWriter.Result {
     let writer = try writer()
     do {
       let result = try body(FunctionSink { try writer.write($0) })

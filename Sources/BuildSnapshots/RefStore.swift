@@ -123,13 +123,20 @@ package final class RefStore: Sendable {
     guard !layers.isEmpty else { throw SnapshotError(.notFound, "a chain of no layers is no ref") }
     var providers = parent?.providers ?? [:]
     for layer in layers { providers[layer.descriptor.digest] = provider }
+    return try await self.layers(on: parent, layers, providers: providers, facts: facts)
+  }
+
+  /// The same of layers that are in the store, or that `providers` know.
+  func layers(
+    on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], providers: [Digest: any LayerProvider], facts: [LayerFacts]
+  ) async throws -> ImmutableRef {
     let parentID = parent?.id
     let id = try await store.write { db in
       var (below, chain, blobs) = (parentID, nil as Digest?, nil as String?)
       if let parentID {
         guard let row = try Row.fetchOne(db, sql: "SELECT chain, blob_chain FROM ref WHERE id = ?", arguments: [parentID]) else { throw Self.notFound(parentID) }
         chain = (row[0] as String?).flatMap { Digest($0) }
-        blobs = row[1] ?? "ref:\(parentID)"
+        blobs = (row[1] as String?) ?? "ref:\(parentID)"
       }
       for (i, (descriptor, diffID)) in layers.enumerated() {
         chain = below == nil ? diffID : chain.map { ChainID.of($0, diffID) }

@@ -58,6 +58,8 @@ enum SnapshotTables {
         UPDATE snapshot SET size = NULL;
         CREATE INDEX snapshot_unmeasured ON snapshot (id) WHERE size IS NULL;
         """),
+    // A layer of merged trees is what it is over nothing, whatever it lies on.
+    StoreMigration("snapshots", 3, sql: "ALTER TABLE ref ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;"),
   ]
 }
 
@@ -97,6 +99,8 @@ struct RefRow: Sendable {
   var description: String
   /// Nanoseconds since 1970.
   var created: Int64
+  /// The layer's archive is its difference from nothing: it was made so, and laid over others.
+  var isAlone: Bool
 
   /// The layer's directory, when it is in the form that can be mounted here.
   func layerSnapshot(_ form: SnapshotForm) -> Int64? { snapshot.flatMap { $0.form == form ? $0.id : nil } }
@@ -107,7 +111,7 @@ struct RefRow: Sendable {
     let statement = try db.cachedStatement(
       sql: """
         WITH RECURSIVE up(id, depth) AS (SELECT ?1, 0 UNION ALL SELECT ref.parent, depth + 1 FROM up JOIN ref ON ref.id = up.id WHERE ref.parent IS NOT NULL)
-        SELECT ref.id, ref.parent, ref.diff_id, ref.chain, ref.blob_chain, s.id, s.form, f.id, f.form, ref.description, ref.created FROM up JOIN ref ON ref.id = up.id
+        SELECT ref.id, ref.parent, ref.diff_id, ref.chain, ref.blob_chain, s.id, s.form, f.id, f.form, ref.description, ref.created, ref.alone FROM up JOIN ref ON ref.id = up.id
         LEFT JOIN snapshot s ON s.id = ref.snapshot AND s.state = 'ready' LEFT JOIN snapshot f ON f.id = ref.flat AND f.state = 'ready' ORDER BY up.depth DESC
         """)
     return try Row.fetchAll(statement, arguments: [id]).map { RefRow($0) }
@@ -123,6 +127,7 @@ struct RefRow: Sendable {
     flat = RefRow.snapshot(row[7], row[8])
     description = row[9]
     created = row[10]
+    isAlone = row[11]
   }
 
   private static func snapshot(_ id: Int64?, _ form: String?) -> SnapshotRow? {

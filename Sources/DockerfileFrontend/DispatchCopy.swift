@@ -1,4 +1,5 @@
 internal import BuildInterface
+internal import BuildKitProto
 internal import DockerfileSyntax
 internal import LLB
 internal import OCIModel
@@ -12,30 +13,29 @@ extension Converter {
     var sources: FileSources
     var owner: String
     var mode: String
+    var excludes: [String] = []
+    /// The source's own directories are made again below the destination.
+    var parents = false
+    /// A layer of its own, laid over what was there: it stays when that changes.
+    var link = false
     var checksum = ""
     var unpack: Bool?
     var from: State
     var isAdd: Bool { keyword == "ADD" }
   }
 
-  static let excludeAdvice = "list what is to be left out in .dockerignore, or copy the rest by name"
   static let gitAdvice = "clone it in a RUN of an earlier stage and COPY --from that stage, or ADD the host's archive of a tag by its URL"
 
   func dispatchAdd(_ stage: StageState, _ add: AddInstruction, _ command: StageState.Command) throws {
-    if add.link { throw unsupported("ADD --link", at: add.origin, instead: "leave --link out: the files are the same") }
-    if !add.excludes.isEmpty { throw unsupported("ADD --exclude", at: add.origin, instead: Converter.excludeAdvice) }
     if add.keepGitDirectory != nil { throw unsupported("ADD --keep-git-dir", at: add.origin, instead: Converter.gitAdvice) }
     let step = FileStep(
-      keyword: "ADD", origin: add.origin, sources: add.sources, owner: add.owner ?? "", mode: add.mode ?? "", checksum: add.checksum ?? "", unpack: add.unpack,
+      keyword: "ADD", origin: add.origin, sources: add.sources, owner: add.owner ?? "", mode: add.mode ?? "", excludes: add.excludes, link: add.link, checksum: add.checksum ?? "", unpack: add.unpack,
       from: graph.placeholder(Converter.contextInput))
     try copyFiles(step, in: stage, command)
     for path in step.sources.paths where !Converter.isURL(path) { stage.contextPaths.insert(SlashPath.join("/", path)) }
   }
 
   func dispatchCopy(_ stage: StageState, _ copy: CopyInstruction, _ command: StageState.Command) throws {
-    if copy.link { throw unsupported("COPY --link", at: copy.origin, instead: "leave --link out: the files are the same") }
-    if copy.parents { throw unsupported("COPY --parents", at: copy.origin, instead: "copy each folder to its own place, as in COPY a/b /dst/a/b") }
-    if !copy.excludes.isEmpty { throw unsupported("COPY --exclude", at: copy.origin, instead: Converter.excludeAdvice) }
     var from = graph.placeholder(Converter.contextInput)
     if let source = command.sources.first {
       guard source.isDispatched else {
@@ -46,7 +46,8 @@ extension Converter {
       from = source.state
     }
     let step = FileStep(
-      keyword: "COPY", origin: copy.origin, sources: copy.sources, owner: copy.owner ?? "", mode: copy.mode ?? "", from: from)
+      keyword: "COPY", origin: copy.origin, sources: copy.sources, owner: copy.owner ?? "", mode: copy.mode ?? "", excludes: copy.excludes, parents: copy.parents, link: copy.link,
+      from: from)
     try copyFiles(step, in: stage, command)
     if command.sources.isEmpty { for path in step.sources.paths { stage.contextPaths.insert(SlashPath.join("/", path)) } }
   }
@@ -55,14 +56,17 @@ extension Converter {
     let destination = Converter.destination(step.sources.destination, in: stage.state.directory)
     var base = CopyOptions()
     base.createDestination = true
+    base.excludePatterns = step.excludes
     base.mode = try fileMode(step)
     if !step.owner.isEmpty { base.owner = FileOwner(parsing: step.owner) }
     try checkChecksum(step)
 
     let environment = stage.state.environment
     let name = StepText.uppercasingInstruction(StepText.expanding(step.origin.code, lexer, StateWords(environment)))
-    let stepName = stage.nextStepName(
-      name, platform: stage.platform ?? targetPlatform, environment: environment, isOnbuild: command.isOnbuild, showsPlatform: options.isMultiPlatform)
+    let numbered = { [isMultiPlatform = options.isMultiPlatform, platform = stage.platform ?? targetPlatform] (text: String) in
+      stage.nextStepName(text, platform: platform, environment: environment, isOnbuild: command.isOnbuild, showsPlatform: isMultiPlatform)
+    }
+    let stepName = numbered(name)
     var actions: [FileAction] = []
     for path in step.sources.paths {
       if Converter.isGit(path) {
@@ -72,21 +76,59 @@ extension Converter {
       actions.append(Converter.isURL(path) ? try download(path, to: destination, step, base, stepName) : local(path, to: destination, step, base))
     }
     for file in step.sources.contents { actions.append(try inline(file, to: destination, stage, base)) }
-    stage.state = try stage.state.file(
-      actions, options: VertexOptions(name: stepName, ignoreCache: stage.ignoresCache, location: location(of: step.origin)))
+    var options = VertexOptions(name: stepName, ignoreCache: stage.ignoresCache, location: location(of: step.origin))
+    // As with BuildKit, a mode is set on what is there.
+    if step.link, step.mode.isEmpty {
+      stage.recountStep()
+      let linkName = numbered("LINK " + name)
+      let group = Converter.progressGroup(stepName)
+      options.platform = stage.platform
+      options.progressGroup = group(true)
+      let linked = try graph.scratch.file(actions, options: options)
+      options.platform = nil
+      options.progressGroup = group(false)
+      options.name = linkName
+      stage.state = stage.state.with(files: graph.merge([stage.state, linked], options: options))
+    } else {
+      stage.state = try stage.state.file(actions, options: options)
+    }
     stage.commit(Converter.historyLine(step), layer: true, isStep: true, epoch: epoch)
   }
 
   private static func historyLine(_ step: FileStep) -> String {
     var words = [step.keyword]
+    if step.parents { words.append("--parents") }
     if !step.owner.isEmpty { words.append("--chown=" + step.owner) }
     if !step.mode.isEmpty { words.append("--chmod=" + step.mode) }
     words += step.sources.paths + step.sources.contents.map { "<<" + $0.path } + [step.sources.destination]
     return words.joined(separator: " ")
   }
 
+  /// Several vertices that show as one; a weak one shows itself where it is alone.
+  private static func progressGroup(_ name: String) -> (_ weak: Bool) -> Pb_ProgressGroup {
+    let id = String(UInt64.random(in: .min ... .max), radix: 36)
+    return { weak in
+      var group = Pb_ProgressGroup()
+      (group.id, group.name, group.weak) = (id, name, weak)
+      return group
+    }
+  }
+
   private func local(_ path: String, to destination: String, _ step: FileStep, _ base: CopyOptions) -> FileAction {
-    var copy = base
+    var copy = base, path = path
+    if step.parents {
+      // What is before a pivot point is where the directories to be made again begin.
+      var pattern = path
+      if let pivot = path.firstRange(of: "/./") {
+        pattern = String(path[pivot.upperBound...])
+        path = String(path[..<pivot.lowerBound])
+      } else {
+        path = "/"
+      }
+      pattern = Converter.source(pattern)
+      copy.includePatterns = [String(pattern.dropFirst())]
+      if !Converter.hasWildcard(path), !Converter.hasWildcard(pattern) { copy.requiredPaths = [Converter.source(SlashPath.join(path, pattern))] }
+    }
     copy.followSymlinks = true
     copy.contentsOnly = true
     copy.attemptUnpack = step.unpack ?? step.isAdd
@@ -131,6 +173,16 @@ extension Converter {
     guard !step.checksum.isEmpty else { return }
     guard step.sources.paths.count == 1, let path = step.sources.paths.first else { throw failure("checksum can't be specified for multiple sources", at: step.origin.range, suggestion: "write one ADD for each download") }
     guard Converter.isURL(path) || Converter.isGit(path) else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range, suggestion: "leave --checksum out: local files are always compared by content") }
+  }
+
+  /// Whether a path has a wildcard that is not escaped.
+  private static func hasWildcard(_ path: String) -> Bool {
+    var isEscaped = false
+    for byte in path.utf8 {
+      if !isEscaped, [UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "[")].contains(byte) { return true }
+      isEscaped = !isEscaped && byte == UInt8(ascii: "\\")
+    }
+    return false
   }
 
   static func isURL(_ path: String) -> Bool { path.hasPrefix("http://") || path.hasPrefix("https://") }

@@ -88,6 +88,9 @@ final class StageState {
     }
   }
 
+  /// The next name is of the same step again.
+  func recountStep() { if stepCount > 0 { stepIndex -= 1 } }
+
   /// Sets a variable of the image, in its old place if it has one.
   func setImageVariable(_ name: String, _ value: String) {
     if variablePlaces.isEmpty {

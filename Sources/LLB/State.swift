@@ -39,6 +39,13 @@ public struct State: Sendable {
   }
 
   /// The environment with which images' configs are merged: `NAME=value` entries, directory and platform.
+  /// The same environment, directory and user over another's files.
+  public func with(files other: State) -> State {
+    var copy = self
+    copy.output = other.output
+    return copy
+  }
+
   func replacing(output: Output) -> State {
     var copy = self
     copy.output = output

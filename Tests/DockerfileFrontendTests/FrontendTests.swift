@@ -41,8 +41,7 @@ struct Trial: ~Copyable {
   @Test(arguments: [
     ("FROM alpine:3.20\nADD https://github.com/a/b.git /x\n", "a git source (https://github.com/a/b.git)", 2),
     ("FROM alpine:3.20\nADD git@github.com:a/b.git#main /x\n", "a git source", 2), ("FROM alpine:3.20\nADD ssh://h/x /x\n", "a git source", 2),
-    ("FROM alpine:3.20\nCOPY --link a /x\n", "COPY --link", 2), ("FROM alpine:3.20\n\nCOPY --parents a /x\n", "COPY --parents", 3),
-    ("FROM alpine:3.20\nCOPY --exclude=*.md a /x\n", "COPY --exclude", 2), ("FROM alpine:3.20\nADD --keep-git-dir a /x\n", "ADD --keep-git-dir", 2),
+    ("FROM alpine:3.20\nADD --keep-git-dir a /x\n", "ADD --keep-git-dir", 2),
     ("FROM alpine:3.20\nRUN --security=insecure x\n", "RUN --security=insecure", 2), ("FROM alpine:3.20\nRUN --mount=type=ssh x\n", "RUN --mount=type=ssh", 2),
     ("FROM alpine:3.20\nRUN --device=vendor/gpu=1 x\n", "RUN --device", 2), ("FROM --platform=windows/amd64 alpine:3.20\n", "building for windows/amd64", 1),
     ("# syntax=example.com/other/frontend:1\nFROM alpine:3.20\n", "the frontend example.com/other/frontend:1", 1),

@@ -124,8 +124,6 @@ import Testing
         [
           Case(lines: [from, "ADD https://github.com/a/b.git /x"], code: 2, says: ["Dockerfile:2", "a git source", "not supported yet"]),
           Case(lines: [from, "ADD git@github.com:a/b.git /x"], code: 2, says: ["Dockerfile:2", "git"]),
-          Case(lines: [from, "COPY --link a /x"], code: 2, says: ["Dockerfile:2", "COPY --link is not supported yet"]),
-          Case(lines: [from, "COPY --parents a /x"], code: 2, says: ["Dockerfile:2", "COPY --parents is not supported yet"]),
           Case(lines: [from, "RUN --mount=type=ssh true"], code: 2, says: ["Dockerfile:2", "type=ssh is not supported yet"]),
           Case(lines: [from, "RUN --security=insecure true"], code: 2, says: ["Dockerfile:2", "--security=insecure is not supported yet"]),
           Case(lines: ["# syntax=example.com/other:1", from], code: 2, says: ["Dockerfile:1", "example.com/other:1"]),

@@ -62,8 +62,9 @@ extension EngineServices {
       if let refusal = ExecOperation.refusal(exec) { throw refusal }
       return ExecOperation(op: exec, platform: payload.platform, inputCount: vertex.inputs.count, services: self, resources: StepResources(payload.resources))
     case .file(let file): return FileOperation(op: file, inputCount: vertex.inputs.count, services: self)
-    case .merge, .diff, .build, .passthrough:
-      throw InvalidDefinition("\(vertex.name): this kind of op (merge, diff, build) is not supported yet")
+    case .merge(let merge): return MergeOperation(op: merge, inputCount: vertex.inputs.count, services: self)
+    case .diff(let diff): return DiffOperation(op: diff, services: self)
+    case .build, .passthrough: throw InvalidDefinition("\(vertex.name): build ops are not supported yet")
     case nil: throw InvalidDefinition("\(vertex.name): an op of no known kind")
     }
   }
