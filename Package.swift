@@ -57,6 +57,7 @@ var parts: [Part] = [
   Part("ContentStore", own: ["OCIModel", "HostOS"], external: [grdb]),
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   Part("ImageStores", own: ["OCIModel", "ContentStore", "OCIRegistry", "HostOS"], external: [nioCore]),
+  Part("ImageTools", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores"], external: [nioCore]),
   Part("DockerEngine", own: ["OCIModel", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
@@ -81,7 +82,7 @@ var parts: [Part] = [
     "FuzzTargets",
     own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "BuildExecutor"]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "ContentStore", "OCIRegistry", "ImageStores", "DockerEngine"], external: [arguments, nioCore]),
+  Part("ManifoldCommands", own: ["OCIModel", "PathPatterns", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 
@@ -115,6 +116,7 @@ let suites = [
   Suite("GoTemplate", own: ["GoTemplate", "OCIModel"], golden: true),
   Suite("HostOS"),
   Suite("ImageStores", external: [nioCore], support: true),
+  Suite("ImageTools"),
   Suite("Integration", own: ["HostOS", "OCIModel", "LayerArchive", "TestSupport"]),
   Suite("LayerArchive"),
   Suite("LLB", external: [protobuf], golden: true),

@@ -80,6 +80,16 @@ extension ContentStore {
     try StoreError.wrapping("cannot take in content", root: root) { try BlobWriter(self, algorithm: algorithm) }
   }
 
+  /// A file on the store's disk that is gone as soon as nobody has it open, however the process ends. Blocks.
+  package func scratchFile() throws -> HostOS.Descriptor {
+    try StoreError.wrapping("cannot make a file", root: root) {
+      let path = "\(StoreLayout.ingest)/\(IngestName.fresh())"
+      let file = try directory.openFile(path, flags: [.readWrite, .create, .exclusive, .noFollow], mode: 0o600, follow: .none)
+      try directory.unlink(path)
+      return file
+    }
+  }
+
   /// Takes in a document. Blocks; call through Blocking.run.
   @discardableResult
   package func putBlocking(_ bytes: [UInt8], mediaType: MediaType = "application/octet-stream") throws -> OCIModel.Descriptor {

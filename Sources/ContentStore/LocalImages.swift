@@ -3,17 +3,24 @@ package import OCIModel
 
 /// A name in the local store and the image it stands for: an index with all its platforms, or a single manifest.
 package struct LocalImage: Sendable, Hashable {
-  /// With a tag, without a digest.
+  /// With a tag and without a digest; of what was taken by its digest the other way round.
   package var reference: Reference
   package var descriptor: Descriptor
   /// When the name was given to this image.
   package var created: Timestamp
+  /// It came without a name (an archive that has none): `reference` is no name that anybody could have given.
+  package var isUnnamed: Bool { reference.name == LocalImages.unnamed }
 }
 
 /// Names of images, as rows.
 package struct LocalImages: Sendable {
   private let store: ContentStore
   package init(_ store: ContentStore) { self.store = store }
+
+  /// The repository of images that have no name; `.invalid` is nobody's (RFC 6761).
+  static let unnamed = "none.invalid/image"
+  /// What an image of this digest without a name is tagged as.
+  package static func unnamed(_ digest: Digest) throws -> Reference { try Reference(parsing: unnamed).with(digest: digest) }
 
   static let migrations = [
     StoreMigration(
@@ -25,7 +32,7 @@ package struct LocalImages: Sendable {
         """)
   ]
 
-  /// Gives the image a name, taking it from another that has it. A reference without a tag means `latest`.
+  /// Gives the image a name, taking it from another that has it. A reference without a tag means `latest`, or, with a digest (which must be the image's), that alone.
   /// The image's document must be in the store (its layers need not): else `StoreError.notFound`; `invalid` for what is not an image.
   @discardableResult
   package func tag(_ reference: Reference, _ descriptor: Descriptor, created: Timestamp? = nil) async throws -> LocalImage {
@@ -45,8 +52,9 @@ package struct LocalImages: Sendable {
     let reference = reference.withDefaultTag
     return try await store.read { db in
       if let digest = reference.digest {
-        return try Self.fetch(db, "name = ? AND digest = ?", [reference.name, digest.description])
-          .first { reference.tag == nil || $0.reference.tag == reference.tag }
+        let found = try Self.fetch(db, "name = ? AND digest = ?", [reference.name, digest.description])
+        // Named by the digest before named by a tag.
+        return found.first { $0.reference.tag == reference.tag } ?? (reference.tag == nil ? found.first : nil)
       }
       return try Self.fetch(db, "name = ? AND tag = ?", [reference.name, reference.tag ?? Reference.defaultTag]).first
     }
@@ -69,7 +77,7 @@ package struct LocalImages: Sendable {
     try await store.write { db in
       try db.execute(
         sql: "DELETE FROM image WHERE name = ? AND tag = ? AND digest = ?",
-        arguments: [image.reference.name, image.reference.tag, image.descriptor.digest.description])
+        arguments: [image.reference.name, Self.column(image.reference), image.descriptor.digest.description])
     }
     return image
   }
@@ -83,7 +91,10 @@ package struct LocalImages: Sendable {
     guard try store.hasBlob(descriptor.digest, size: descriptor.size) else {
       throw StoreError(.notFound, "\(descriptor.digest) is not in the store at \(store.root), so it cannot be named \(reference.familiar)", digest: descriptor.digest)
     }
-    let named = try reference.with(digest: nil).with(tag: reference.tag ?? Reference.defaultTag)
+    if let digest = reference.digest, digest != descriptor.digest {
+      throw StoreError(.invalid, "\(descriptor.digest) cannot be named \(reference.familiar)", digest: descriptor.digest)
+    }
+    let named = reference.tag == nil && reference.digest != nil ? reference : try reference.with(digest: nil).with(tag: reference.tag ?? Reference.defaultTag)
     return LocalImage(reference: named, descriptor: descriptor, created: created ?? Timestamp(nanosecondsSinceEpoch: StoreClock.now))
   }
 
@@ -94,15 +105,19 @@ package struct LocalImages: Sendable {
         ON CONFLICT DO UPDATE SET digest = excluded.digest, descriptor = excluded.descriptor, created = excluded.created
         """,
       arguments: [
-        image.reference.name, image.reference.tag, image.descriptor.digest.description, image.descriptor.json.encodedString(), image.created.nanosecondsSinceEpoch,
+        image.reference.name, Self.column(image.reference), image.descriptor.digest.description, image.descriptor.json.encodedString(), image.created.nanosecondsSinceEpoch,
       ])
   }
 
   private static func fetch(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [LocalImage] {
     try Row.fetchAll(db, sql: "SELECT name, tag, descriptor, created FROM image WHERE \(condition) ORDER BY created DESC, name, tag", arguments: arguments).map { row in
       LocalImage(
-        reference: try Reference(parsing: "\(row[0] as String):\(row[1] as String)"), descriptor: try Descriptor(json: JSONValue(parsing: row[2] as String)),
+        reference: try Self.reference(row[0], row[1]), descriptor: try Descriptor(json: JSONValue(parsing: row[2] as String)),
         created: Timestamp(nanosecondsSinceEpoch: row[3]))
     }
   }
+
+  /// How a name is in the column of tags: no tag begins with "@".
+  private static func column(_ reference: Reference) -> String { reference.tag ?? reference.digest.map { "@\($0)" } ?? Reference.defaultTag }
+  static func reference(_ name: String, _ column: String) throws -> Reference { try Reference(parsing: column.hasPrefix("@") ? name + column : "\(name):\(column)") }
 }

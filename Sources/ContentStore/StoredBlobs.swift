@@ -202,7 +202,7 @@ extension ContentStore {
   /// The images' names and what each stands for. Inside a transaction.
   package static func images(_ db: Database) throws -> [(name: String, descriptor: OCIModel.Descriptor)] {
     try Row.fetchAll(db, sql: "SELECT name, tag, descriptor FROM image ORDER BY name, tag").map { row in
-      (try Reference(parsing: "\(row[0] as String):\(row[1] as String)").familiar, try OCIModel.Descriptor(json: JSONValue(parsing: row[2] as String)))
+      (try LocalImages.reference(row[0], row[1]).familiar, try OCIModel.Descriptor(json: JSONValue(parsing: row[2] as String)))
     }
   }
 }

@@ -110,11 +110,16 @@ package final class PositionedSource: ByteSource {
     self.end = overflow ? .max : end
   }
   package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-    let room = Int(clamping: min(Int64(buffer.count), end - offset))
+    let room = Int(clamping: min(Int64(buffer.count), max(0, end - offset)))
     if room <= 0 { return 0 }
     let n = try descriptor.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<room]), at: offset)
     offset += Int64(n)
     return n
+  }
+  /// Passes bytes over, also beyond the end.
+  package func skip(_ count: Int64) {
+    let (next, overflow) = offset.addingReportingOverflow(count)
+    offset = overflow ? end : min(next, end)
   }
 }
 

@@ -69,6 +69,9 @@ package final class TarReader {
     }
   }
 
+  /// Where in the stream the content of the entry begins that `next` has just given.
+  package var contentOffset: Int64 { position }
+
   /// The next stretch of the current entry's content; nil at its end. Holes are not given: they are what lies between the chunks, and up to the entry's size.
   package func nextChunk() throws -> Chunk? {
     if let chunk = leftover {
@@ -357,6 +360,12 @@ package final class TarReader {
   private func skip(_ count: Int64, mayEnd: Bool = false) throws {
     var left = count
     while left > 0 {
+      // The last byte is read, so that a file that ends too early is seen.
+      if start == end, left > 1, let file = source as? PositionedSource {
+        file.skip(left - 1)
+        position += left - 1
+        left = 1
+      }
       if start == end { try fill() }
       if start == end {
         // Some writers leave out the last padding.

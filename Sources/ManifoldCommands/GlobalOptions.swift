@@ -25,7 +25,7 @@ struct GlobalOptions: ParsableArguments {
 
 /// Forms of a command line that the peers' parser takes and ours does not, put into those that it does.
 enum CommandLineForms {
-  static func normalised(_ arguments: [String]) throws -> [String] { try plainFlags(moved(behindVerb: arguments)) }
+  static func normalised(_ arguments: [String]) throws -> [String] { try plainFlags(moved(behindVerb: Spellings.verbs(arguments))) }
 
   /// `manifold --root X build …` as `manifold build --root X …`: the parser knows options of the verb only behind it.
   static func moved(behindVerb arguments: [String]) -> [String] {
@@ -46,18 +46,18 @@ enum CommandLineForms {
     guard !globals.isEmpty, i < arguments.count, !arguments[i].hasPrefix("-") else { return arguments }
     var rest = Array(arguments[i...])
     // `imagetools inspect`: options belong to the inner verb.
-    let verbs = ["imagetools", "manifest", "store"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
+    let verbs = ["image", "imagetools", "manifest", "store"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
     rest.insert(contentsOf: globals, at: verbs)
     return rest
   }
 
   private static let flags: Set<String> = [
     "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
-    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "prefer-index",
+    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "prefer-index", "all-platforms", "all-tags", "tree", "human", "no-prune", "disable-content-trust",
   ]
 
   /// Flags that are on unless they are turned off.
-  private static let negatives = ["--prefer-index": "--no-prefer-index"]
+  private static let negatives = ["--prefer-index": "--no-prefer-index", "--human": "--no-human"]
 
   /// `--push=true` as `--push`; `--push=false` as nothing. What follows `run`'s image is its command's and is left alone, as all is behind `--`.
   private static func plainFlags(_ arguments: [String]) throws -> [String] {

@@ -2,6 +2,7 @@ import class ContentStore.ContentStore
 import ArgumentParser
 import BuildInterface
 import BuildProgress
+import ContentStore
 import HostOS
 import OCIModel
 import Synchronization
@@ -69,11 +70,11 @@ final class FakeEngine: EmbeddedEngine {
   private let state = Mutex(State())
   private let onSolve: Solve
   private let onRun: @Sendable (RunRequest) async throws -> Int32
-  private let stored: [LocalImage]
+  private let stored: [BuildInterface.LocalImage]
   private let explanation: BuildExplanation?
 
   init(
-    images: [LocalImage] = [], explanation: BuildExplanation? = nil, solve: @escaping Solve = { _, _, _ in SolveResponse() }, run: @escaping @Sendable (RunRequest) async throws -> Int32 = { _ in 0 }
+    images: [BuildInterface.LocalImage] = [], explanation: BuildExplanation? = nil, solve: @escaping Solve = { _, _, _ in SolveResponse() }, run: @escaping @Sendable (RunRequest) async throws -> Int32 = { _ in 0 }
   ) {
     (stored, self.explanation, onSolve, onRun) = (images, explanation, solve, run)
   }
@@ -88,7 +89,7 @@ final class FakeEngine: EmbeddedEngine {
   func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] {
     platforms.map { PlatformSupport(platform: $0, kind: $0 == amd64 ? .native : .emulated(by: "QEMU 7.2.22")) }
   }
-  func images() async throws -> [LocalImage] { stored }
+  func images() async throws -> [BuildInterface.LocalImage] { stored }
   func removeImage(_ reference: Reference) async throws -> Bool { stored.contains { $0.reference == reference } }
   func diskUsage() async throws -> [UsageRecord] { [] }
   func prune(_ request: PruneRequest, removed: @escaping @Sendable (UsageRecord) -> Void) async throws -> [UsageRecord] { [] }
@@ -107,8 +108,8 @@ final class FakeEngine: EmbeddedEngine {
     return 0
   }
   var shells: [String] { state.withLock { $0.shells } }
-  var store: ContentStore { preconditionFailure("this engine has no store") }
   func client(_ description: ClientDescription) -> any ClientServices { Client(description: description) }
+  var store: ContentStore { preconditionFailure("this engine has no store") }
   func shutdown() async { state.withLock { $0.shutdowns += 1 } }
 
   var composition: Composition {

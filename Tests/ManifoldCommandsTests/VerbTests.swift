@@ -129,10 +129,10 @@ import Testing
 
   @Test func imagesTable() throws {
     let arm = Platform(os: "linux", architecture: "arm", variant: "v7")
-    let image = LocalImage(
+    let image = ImageRow(
       reference: try Reference(parsing: "hello:1"), digest: .sha256(of: "i"), platforms: [amd64, arm], created: Timestamp(seconds: 1_700_000_000),
       size: 1_234_567)
-    let other = LocalImage(
+    let other = ImageRow(
       reference: try Reference(parsing: "localhost:5000/me/long-name:latest"), digest: .sha256(of: "j"), platforms: [amd64],
       created: Timestamp(seconds: 1_699_000_000), size: 12)
     func shown(_ arguments: [String]) throws -> String {

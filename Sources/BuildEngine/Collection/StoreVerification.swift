@@ -176,8 +176,11 @@ struct StoreVerification: Sendable {
     for image in images {
       let problem = await Blocking.result { () -> String? in
         let closure = try store.closure(of: image.descriptor)
-        guard let first = closure.missing.first else { return nil }
-        let more = closure.missing.count > 1 ? " and \(closure.missing.count - 1) more" : ""
+        // Of an index only some platforms may have been pulled.
+        let isPartial = closure.documents.contains { $0.mediaType.isManifest && $0.attestedDigest == nil }
+        let missing = closure.missing.filter { !(isPartial && $0.mediaType.isManifest) }
+        guard let first = missing.first else { return nil }
+        let more = missing.count > 1 ? " and \(missing.count - 1) more" : ""
         return "lacks \(first.digest) (\(first.mediaType), \(first.size) bytes)\(more)"
       }
       guard let problem else { continue }

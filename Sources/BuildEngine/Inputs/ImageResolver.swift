@@ -153,7 +153,11 @@ final class ImageResolver: Sendable {
       let chosen = try choose(index, for: platform, reference, root.place)
       let text: [UInt8]
       switch root.place {
-      case .localStore: text = try await bytes(chosen.digest, limit: DocumentLimits.manifest)
+      case .localStore:
+        guard store.contains(chosen.digest) else {
+          throw BuildError(.notFound, .registry, "\(reference.familiar) in the local store is without its image for \(platform)", suggestion: "manifold pull --platform \(platform) \(reference.familiar)")
+        }
+        text = try await bytes(chosen.digest, limit: DocumentLimits.manifest)
       case .registry: text = try await document(chosen, of: reference)
       }
       guard case .manifest(let found) = try ImageDocument(parsing: text, mediaType: chosen.mediaType) else {

@@ -1,0 +1,98 @@
+internal import ArgumentParser
+internal import BuildInterface
+internal import BuildProgress
+internal import ContentStore
+internal import HostOS
+internal import ImageTools
+internal import OCIModel
+internal import OCIRegistry
+
+/// `manifold push`: docker's.
+struct PushCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "push", abstract: "Send an image of the local store to its registry.", usage: "manifold push [options] <name[:tag]>",
+    discussion: """
+      Examples:
+        manifold push reg/me/app:1
+        manifold push --platform linux/arm64 reg/me/app:1
+        manifold push --all-tags reg/me/app
+
+      All platforms that are in the store go, with their index and their attestations; what the index lists and the store lacks is told. With one --platform its \
+      manifest goes alone, with several an index of these. The tag is set last.
+      """)
+
+  @OptionGroup var global: GlobalOptions
+  @Flag(name: [.customLong("all-tags"), .customShort("a")], help: "All tags that the repository has in the local store.") var allTags = false
+  @Option(
+    name: .customLong("platform"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("Only these platforms: os/arch[/variant]. May be repeated, or separated by commas.", valueName: "platform")) var platforms: [String] = []
+  @Flag(name: .shortAndLong, help: "Print only the image's full name.") var quiet = false
+  @Option(name: .customLong("progress"), parsing: .unconditional, help: ArgumentHelp("auto, tty, plain, rawjson, quiet or none.", valueName: "view")) var progress = "auto"
+  @Flag(name: .customLong("disable-content-trust"), help: .hidden) var disableContentTrust = false
+  @Argument(help: ArgumentHelp("The image.", valueName: "name[:tag]")) var name: String
+
+  func validate() throws {
+    let reference = try Reference(parsing: name)
+    if allTags, reference.tag != nil || reference.digest != nil { throw ValidationError("tag can't be used with --all-tags/-a") }
+    if reference.digest != nil { throw ValidationError("cannot push a digest reference") }
+  }
+
+  mutating func run() async throws {
+    let facts = try CommandFacts.current()
+    let wanted = try StoreAccess.platforms(platforms, host: facts.host)
+    let given = try StoreAccess.reference(name)
+    let mode = quiet ? .quiet : try StoreAccess.view(progress)
+    let (allTags, quiet) = (allTags, quiet)
+    try await StoreAccess.withStoreAndRegistry(global) { engine, client in
+      if !allTags, given != given.withDefaultTag, !quiet { Terminal.output("Using default tag: latest\n") }
+      let images = try await Self.images(given, allTags: allTags, engine.store)
+      if !quiet { Terminal.output("The push refers to repository [\(given.name)]\n") }
+      for (reference, image) in images {
+        let selection = try await Blocking.run { try ImageSelection(image, platforms: wanted, name: reference.familiar, store: engine.store) }
+        if let note = ImageNotes.leftOut(selection, "pushed", reference.familiar) { Terminal.error("note: \(TerminalText.singleLine(note))\n") }
+        let sources = try await Self.mounts(selection, to: reference, engine.store)
+        try await TransferView.run("pushing \(reference.familiar)", mode) { view in
+          try await StorePush(client, from: engine.store, progress: view.handler).push(selection, to: reference, mountFrom: sources)
+        }
+        Terminal.output(quiet ? "\(reference)\n" : "\(reference.tag ?? ""): digest: \(selection.root.digest) size: \(selection.root.size)\n")
+      }
+    }
+  }
+
+  private static func images(_ given: Reference, allTags: Bool, _ store: ContentStore) async throws -> [(Reference, StoredImage)] {
+    let names = try await LocalImages(store).list()
+    let chosen = names.filter { $0.reference.name == given.name && (allTags ? $0.reference.tag != nil : $0.reference.tag == given.withDefaultTag.tag) }
+    guard !chosen.isEmpty else {
+      throw BuildError(
+        .notFound, .usage,
+        allTags ? "An image does not exist locally with the name: \(given.familiarName)" : "An image does not exist locally with the tag: \(given.withDefaultTag.familiar)",
+        suggestion: allTags ? nil : "Name it with manifold tag, or build it with -t \(given.familiar).")
+    }
+    return try await Blocking.run { try chosen.sorted { $0.reference.familiar < $1.reference.familiar }.map { ($0.reference, try store.storedImage($0.descriptor)) } }
+  }
+
+  /// Other repositories of the registry that the store knows to have had some of it.
+  private static func mounts(_ selection: ImageSelection, to target: Reference, _ store: ContentStore) async throws -> [Reference] {
+    let blobs = Set(selection.blobs.map(\.digest))
+    let others = try await LocalImages(store).list().filter { $0.reference.domain == target.domain && $0.reference.path != target.path }
+    return try await Blocking.run {
+      var found: [Reference] = []
+      for image in others where !found.contains(image.reference.repository) && found.count < 4 {
+        guard let closure = try? store.closure(of: image.descriptor), closure.blobs.contains(where: { blobs.contains($0.digest) }) else { continue }
+        found.append(image.reference.repository)
+      }
+      return found
+    }
+  }
+}
+
+/// Words about images that are here in part.
+enum ImageNotes {
+  /// Nothing goes anywhere with fewer platforms than were asked for without this.
+  static func leftOut(_ selection: ImageSelection, _ done: String, _ name: String) -> String? {
+    guard !selection.absent.isEmpty else { return nil }
+    func list(_ platforms: [Platform]) -> String { platforms.map(\.fullDescription).joined(separator: ", ") }
+    return
+      "of \(name) only \(list(selection.images.compactMap(\.platform))) is in the local store and \(done), as \(selection.root.digest); \(list(selection.absent)) is not: manifold pull --all-platforms \(name) brings it"
+  }
+}
