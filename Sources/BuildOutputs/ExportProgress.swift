@@ -34,8 +34,8 @@ final class ExportMeter: Sendable {
   /// Of a transfer to or from a registry: what needs no bytes makes no line.
   func follow(_ progress: TransferProgress) {
     switch progress.state {
-    case .waiting, .exists, .mounted: break
-    case .transferring, .retrying: set(progress.bytes)
+    case .waiting, .exists, .mounted, .retrying: break
+    case .transferring: set(progress.bytes)
     case .done:
       set(progress.bytes)
       finish()

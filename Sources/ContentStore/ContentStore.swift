@@ -67,7 +67,7 @@ package final class ContentStore: Sendable {
     return store
   }
 
-  private static var ownMigrations: [StoreMigration] { LocalImages.migrations + Lease.migrations + FileHashCache.migrations + StoredBlob.migrations }
+  private static var ownMigrations: [StoreMigration] { LocalImages.migrations + Lease.migrations + FileHashCache.migrations + StoredBlob.migrations + PushRecords.migrations }
 
   private static func openDatabase(_ root: String, _ schema: StoreSchema, _ locks: KeyLocks) throws -> DatabasePool {
     var configuration = Configuration()

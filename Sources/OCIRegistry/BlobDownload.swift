@@ -9,10 +9,6 @@ final class BlobDownload {
   private let connection: RegistryConnection
   private let repository: Reference
   private let descriptor: Descriptor
-  private let retry: RetryPolicy
-  private let clock: RegistryClock
-  /// Told the bytes there are and the number of a try after the first.
-  private let onRetry: @Sendable (Int64, Int) -> Void
 
   /// Bytes given out so far.
   private(set) var offset: Int64
@@ -24,22 +20,20 @@ final class BlobDownload {
   private var attempt = 1
   private var breaks = 0
   private var source: Source
+  /// The registry does not serve the ranges that it has: the beginning is read again and passed over.
+  private var refusesRanges = false
 
   private enum Source { case registry, url(Int) }
   static let maximumBreaks = 64
 
   /// `verifies` is false when whoever takes the bytes checks the digest. A download from an `offset` cannot check it.
   init(
-    _ connection: RegistryConnection, _ repository: Reference, _ descriptor: Descriptor, from offset: Int64 = 0, verifies: Bool, retry: RetryPolicy, clock: RegistryClock,
-    onRetry: @escaping @Sendable (Int64, Int) -> Void
+    _ connection: RegistryConnection, _ repository: Reference, _ descriptor: Descriptor, from offset: Int64 = 0, verifies: Bool
   ) {
     self.connection = connection
     self.repository = repository
     self.descriptor = descriptor
     self.offset = offset
-    self.retry = retry
-    self.clock = clock
-    self.onRetry = onRetry
     hasher = verifies && offset == 0 ? DigestHasher(descriptor.digest.algorithm) : nil
     source = .registry
   }
@@ -80,7 +74,7 @@ final class BlobDownload {
   private func accept(_ buffer: ByteBuffer) throws -> ByteBuffer {
     guard offset + Int64(buffer.readableBytes) <= descriptor.size else {
       body = nil
-      throw RegistryError(.sizeMismatch, "\(operation.sentence): \(repository.domain) sends more than the \(descriptor.size) bytes its manifest says", host: repository.domain, repository: repository.path)
+      throw error(.sizeMismatch, "sends more than the \(descriptor.size) bytes its manifest says")
     }
     hasher?.update(buffer.readableBytesView)
     offset += Int64(buffer.readableBytes)
@@ -93,7 +87,7 @@ final class BlobDownload {
     if let hasher {
       let actual = hasher.finish()
       guard actual == descriptor.digest else {
-        throw RegistryError(.digestMismatch, "\(operation.sentence): \(repository.domain) sent other content, with digest \(actual)", host: repository.domain, repository: repository.path)
+        throw error(.digestMismatch, "sent other content, with digest \(actual)")
       }
     }
     return nil
@@ -104,12 +98,15 @@ final class BlobDownload {
   private func interrupted(_ error: any Error) async throws {
     guard let failure = error as? TransportFailure else { throw error }
     breaks += 1
-    guard failure.kind.isTransient, breaks <= BlobDownload.maximumBreaks, case .retry(let delay) = retry.decision(afterAttempt: attempt, .connection, random: clock.random()) else {
-      throw RegistryConnection.error(failure, operation, host: repository.domain, request: "GET /v2/\(repository.path)/blobs/\(descriptor.digest)", attempts: breaks)
+    let kind: RetryPolicy.Failure = connection.isTransient(failure) && breaks <= BlobDownload.maximumBreaks ? .connection : .permanent
+    guard try await connection.again(kind, &attempt, repository.domain, request, failure.description) else {
+      throw RegistryConnection.error(failure, operation, host: repository.domain, request: request, attempts: breaks)
     }
-    attempt += 1
-    onRetry(offset, breaks + 1)
-    try await clock.sleep(delay)
+  }
+
+  private var request: String { "GET /v2/\(repository.path)/blobs/\(descriptor.digest)" }
+  private func error(_ code: RegistryError.Code, _ why: String) -> RegistryError {
+    RegistryError(code, "\(operation.sentence): \(repository.domain) \(why)", host: repository.domain, repository: repository.path, request: request)
   }
 
   private func open() async throws -> HTTPClientResponse.Body.AsyncIterator {
@@ -118,7 +115,7 @@ final class BlobDownload {
       accepts: { $0 == 200 || $0 == 206 || $0 == 416 })
     if case .url(let i) = source, let url = RegistryURL(descriptor.urls[i]) { call.target = .url(url) }
     call.headers.add(name: "Accept", value: "*/*")
-    if offset > 0 { call.headers.add(name: "Range", value: "bytes=\(offset)-\(descriptor.size - 1)") }
+    if offset > 0, !refusesRanges { call.headers.add(name: "Range", value: "bytes=\(offset)-\(descriptor.size - 1)") }
     let response: RegistryResponse
     do {
       response = try await connection.open(call)
@@ -126,6 +123,11 @@ final class BlobDownload {
       // Layers that may not be redistributed live elsewhere (descriptor.md, "urls").
       guard let following = nextURL() else { throw error }
       source = .url(following)
+      return try await open()
+    }
+    if response.status == 416, offset > 0, !refusesRanges {
+      refusesRanges = true
+      await response.drain()
       return try await open()
     }
     try await position(response)
@@ -139,9 +141,7 @@ final class BlobDownload {
 
   /// Sets what has to be passed over, given what the registry chose to send.
   private func position(_ response: RegistryResponse) async throws {
-    func broken(_ why: String) -> RegistryError {
-      RegistryError(.invalidResponse, "\(operation.sentence): \(repository.domain) \(why)", host: repository.domain, repository: repository.path)
-    }
+    func broken(_ why: String) -> RegistryError { error(.invalidResponse, why) }
     switch response.status {
     case 206:
       guard offset > 0, let range = response.headers.first(name: "Content-Range").flatMap({ HTTPFields.contentRange($0) }) else { throw broken("sent a part that was not asked for, or does not say which") }
@@ -151,7 +151,7 @@ final class BlobDownload {
     default:
       surplus = offset
       if let text = response.headers.first(name: "Content-Length"), let length = Int64(text), length != descriptor.size {
-        throw RegistryError(.sizeMismatch, "\(operation.sentence): \(repository.domain) has \(length) bytes, its manifest says \(descriptor.size)", host: repository.domain, repository: repository.path)
+        throw error(.sizeMismatch, "has \(length) bytes, its manifest says \(descriptor.size)")
       }
     }
   }

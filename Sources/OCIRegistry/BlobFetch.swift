@@ -19,7 +19,7 @@ struct BlobFetch: Sendable {
     do {
       try await download()
     } catch let error as RegistryError where error.code == .digestMismatch {
-      report(0, .retrying(attempt: 2))
+      RegistryRetry.observer?(RegistryRetry(host: repository.domain, request: error.request, reason: "the content had another digest", wait: .zero, attempt: 2, maximumAttempts: 2))
       let sink = sink
       try await Blocking.run { try sink.restart() }
       try await download()
@@ -38,8 +38,7 @@ struct BlobFetch: Sendable {
       return try await finish()
     }
     let download = BlobDownload(
-      client.connection(repository.domain), repository, descriptor, from: offset, verifies: !sink.verifiesContent, retry: client.configuration.retry, clock: client.clock
-    ) { bytes, attempt in report(bytes, .retrying(attempt: attempt)) }
+      client.connection(repository.domain), repository, descriptor, from: offset, verifies: !sink.verifiesContent)
     var gathered: [ByteBuffer] = [], size = 0
     var writing: Task<Void, any Error>?
     do {

@@ -20,29 +20,33 @@ struct BlobUpload: Sendable {
   let source: any BlobSource
   let configuration: RegistryConfiguration
   let clock: RegistryClock
+  /// Remembers the session of a blob that is worth it.
+  let memory: (any UploadMemory)?
   let report: @Sendable (_ bytes: Int64, _ state: TransferProgress.State) -> Void
 
   /// Registries forget or refuse sessions; each time the upload begins anew, but not for ever.
   static let maximumSessions = 8
   static let maximumMounts = 3
 
-  private var operation: RegistryOperation { RegistryOperation("push", "\(repository.familiarName)@\(descriptor.digest)", in: repository) }
-  private var scopes: RegistryScopes { RegistryScopes([.push(repository.path)]) }
-  private var blobs: String { "/v2/\(repository.path)/blobs/" }
+  /// Smaller blobs are sent anew.
+  static let rememberedSize: Int64 = 4 << 20
+
+  var operation: RegistryOperation { RegistryOperation("push", "\(repository.familiarName)@\(descriptor.digest)", in: repository) }
+  var scopes: RegistryScopes { RegistryScopes([.push(repository.path)]) }
+  var blobs: String { "/v2/\(repository.path)/blobs/" }
 
   func exists() async throws -> Bool {
     let call = RegistryConnection.Call(
       method: .HEAD, target: .path(blobs + descriptor.digest.description), scopes: scopes, operation: operation,
       // A redirect leads to where the content is, so it is there; signed addresses often answer GET only.
-      accepts: { $0 == 200 || $0 == 404 || $0 == 405 || [301, 302, 303, 307, 308].contains($0) })
-    let status = try await connection.exchange(call, limit: RegistryErrorBody.limit).status
-    return status != 404 && status != 405
+      accepts: { $0 == 200 || RegistryClient.absent.contains($0) || [301, 302, 303, 307, 308].contains($0) })
+    return !RegistryClient.absent.contains(try await connection.exchange(call, limit: RegistryErrorBody.limit).status)
   }
 
   // MARK: Mounting
 
   private enum Start { case mounted(String), session(Session) }
-  private struct Session: Sendable {
+  struct Session: Sendable {
     var location: RegistryURL
     var minimumChunk: Int
   }
@@ -82,15 +86,24 @@ struct BlobUpload: Sendable {
   }
 
   private func session(_ headers: HTTPHeaders, _ url: RegistryURL, _ call: RegistryConnection.Call) throws -> Session {
-    guard let text = headers.first(name: "Location"), let location = url.resolving(text) else {
+    guard let text = headers.first(name: "Location"), let location = BlobUpload.location(text, from: url) else {
       throw connection.error(.invalidResponse, call, "it began an upload without saying where (no usable Location)", url)
     }
     if location.scheme == .http, url.scheme == .https { throw connection.error(.invalidResponse, call, "it wants the content sent without TLS, to \(location.authority)", url) }
     return Session(location: location, minimumChunk: headers.first(name: "OCI-Chunk-Min-Length").flatMap { Int($0) }.map { min(max($0, 0), 1 << 30) } ?? 0)
   }
 
+  /// A registry behind something that ends TLS for it often does not know, and calls itself by plain HTTP: what leads back to the same host stays with TLS.
+  static func location(_ text: String, from url: RegistryURL) -> RegistryURL? {
+    guard var location = url.resolving(text) else { return nil }
+    if location.scheme == .http, url.scheme == .https, location.host == url.host, [nil, 80, url.origin.port].contains(location.port) {
+      (location.scheme, location.port) = (.https, url.port)
+    }
+    return location
+  }
+
   /// Best effort, as the specification says; the registry forgets sessions by itself.
-  private func cancel(_ session: Session) async {
+  func cancel(_ session: Session) async {
     let call = RegistryConnection.Call(method: .DELETE, target: .url(session.location), scopes: scopes, operation: operation, accepts: { _ in true }, isRepeatable: false)
     _ = try? await connection.exchange(call, limit: RegistryErrorBody.limit)
   }
@@ -108,40 +121,62 @@ struct BlobUpload: Sendable {
     case nil: break
     }
     report(0, .transferring)
-    var progress = Progress(chunked: descriptor.size > configuration.chunkedUploadThreshold, chunk: configuration.uploadChunkSize)
-    do {
-      while true {
-        let current: Session
-        if let session { current = session } else { current = try await begin() }
-        session = nil
-        progress.sessions += 1
-        progress.offset = 0
-        if try await upload(current, &progress) { return .uploaded }
-        guard progress.sessions < BlobUpload.maximumSessions, let failure = progress.failure else { break }
-        try await wait(failure, &progress)
+    let isRemembered = memory != nil && descriptor.size >= BlobUpload.rememberedSize
+    var progress = Progress(
+      chunked: descriptor.size > configuration.chunkedUploadThreshold || (memory != nil && descriptor.size > configuration.resumableUploadThreshold), chunk: configuration.uploadChunkSize,
+      memory: isRemembered ? memory : nil)
+    if isRemembered, let (taken, offset) = await recalled() {
+      if let unused = session { await cancel(unused) }
+      (session, progress.taken) = (taken, offset)
+    }
+    while true {
+      let current: Session
+      if let session { current = session } else { current = try await begin() }
+      session = nil
+      progress.sessions += 1
+      progress.offset = progress.taken
+      progress.wasTaken = progress.taken > 0 && progress.sessions == 1
+      progress.taken = 0
+      if progress.wasTaken { report(progress.offset, .transferring) }
+      await note(current, progress)
+      if try await upload(current, &progress) {
+        if isRemembered { await memory?.forget(repository: repository.name, digest: descriptor.digest.description) }
+        return .uploaded
       }
-    } catch is CancellationError {
-      throw CancellationError()
+      if isRemembered { await memory?.forget(repository: repository.name, digest: descriptor.digest.description) }
+      guard progress.sessions < BlobUpload.maximumSessions, let failure = progress.failure else { break }
+      try await wait(failure, &progress)
     }
     throw progress.failure ?? RegistryError(.serverFailure, operation.sentence, host: repository.domain, repository: repository.path)
   }
 
-  private struct Progress {
+  struct Progress: Sendable {
     var chunked: Bool
     var chunk: Int
+    var memory: (any UploadMemory)?
     /// What the registry is known to hold in the current session.
     var offset: Int64 = 0
+    /// What it holds in a session that another process began.
+    var taken: Int64 = 0
+    var wasTaken = false
+    /// The registry does not take chunks.
+    var refusesChunks = false
+    /// It told less of a chunk than it must have taken.
+    var isGuess = false
+    /// Chunks refused for their range, one after another.
+    var misplaced = 0
+    /// It does not take the whole.
+    var refusesWhole = false
     var sessions = 0
     var attempt = 1
     var failure: RegistryError?
   }
 
   private func wait(_ failure: RegistryError, _ progress: inout Progress) async throws {
-    let kind: RetryPolicy.Failure = failure.code == .network ? .connection : failure.status.map { .status(RetryPolicy.isTransient($0) ? $0 : 503, retryAfter: failure.retryAfterSeconds.map { .seconds($0) }) } ?? .permanent
-    guard case .retry(let delay) = configuration.retry.decision(afterAttempt: progress.attempt, kind, random: clock.random()) else { throw failure }
-    progress.attempt += 1
-    report(progress.offset, .retrying(attempt: progress.attempt))
-    try await clock.sleep(delay)
+    let status = failure.code == .rateLimited ? 429 : failure.status.flatMap { RetryPolicy.isTransient($0) ? $0 : nil } ?? 503
+    let kind: RetryPolicy.Failure = failure.code == .network ? .connection : .status(status, retryAfter: failure.retryAfterSeconds.map { .seconds($0) })
+    let isFinal = failure.code == .network && !failure.isTransient
+    guard !isFinal, try await connection.again(kind, &progress.attempt, failure.host, failure.request, failure.summary) else { throw failure }
   }
 
   /// Uploads in one session, taking up again where it was broken off. False when a new session is needed; `progress.failure` says why.
@@ -157,13 +192,23 @@ struct BlobUpload: Sendable {
         return true
       } catch let error as RegistryError {
         progress.failure = error
+        progress.misplaced = error.status == 416 ? progress.misplaced + 1 : 0
         switch classify(error, progress) {
         case .fatal:
           await cancel(session)
+          if let memory = progress.memory { await memory.forget(repository: repository.name, digest: descriptor.digest.description) }
           throw error
         case .smallerChunks:
           progress.chunk = progress.chunked ? progress.chunk / 4 : min(progress.chunk, 16 << 20)
           progress.chunked = true
+          await cancel(session)
+          return false
+        case .whole:
+          (progress.chunked, progress.refusesChunks, progress.isGuess, progress.misplaced) = (false, true, false, 0)
+          await cancel(session)
+          return false
+        case .chunks:
+          (progress.chunked, progress.refusesWhole) = (true, true)
           await cancel(session)
           return false
         case .newSession: return false
@@ -171,103 +216,45 @@ struct BlobUpload: Sendable {
           try await wait(error, &progress)
           // The answer may be lost while the content arrived.
           if try await exists() { return true }
-          guard let (location, offset) = await status(session) else { return false }
+          guard let (location, offset) = await status(session) else {
+            // What is lost with a request that breaks is less with small ones.
+            if descriptor.size > Int64(progress.chunk), !progress.refusesChunks { progress.chunked = true }
+            return false
+          }
           session.location = location
           if offset > progress.offset { progress.attempt = 1 }
           guard offset <= descriptor.size, offset > 0 || progress.chunked else { return false }
           progress.offset = offset
+          await note(session, progress)
         }
       }
     }
   }
 
-  private enum Remedy { case fatal, smallerChunks, newSession, askAndResume }
+  private enum Remedy { case fatal, smallerChunks, whole, chunks, newSession, askAndResume }
   private func classify(_ error: RegistryError, _ progress: Progress) -> Remedy {
     switch error.code {
-    case .network, .serverFailure, .rateLimited: .askAndResume
-    case .notFound: error.details.contains { $0.code == "NAME_UNKNOWN" } ? .fatal : .newSession
+    case .network, .serverFailure, .rateLimited: return .askAndResume
+    case .notFound: return error.details.contains { $0.code == "NAME_UNKNOWN" } ? .fatal : .newSession
     case .refused:
+      let codes = Set(error.details.map(\.code))
+      if codes.contains("DIGEST_INVALID") || codes.contains("SIZE_INVALID") {
+        // Bytes that another process sent, or that the registry did not tell of, may be others than were meant.
+        return progress.isGuess && !progress.refusesChunks ? .whole : progress.wasTaken ? .newSession : .fatal
+      }
+      if progress.wasTaken { return .newSession }
+      let canBeWhole = progress.chunked && !progress.refusesChunks && !progress.refusesWhole
       switch error.status {
-      case 413: progress.chunked && progress.chunk <= 1 << 20 ? .fatal : .smallerChunks
-      case 408, 416: .askAndResume
-      default: error.details.contains { $0.code == "BLOB_UPLOAD_UNKNOWN" || $0.code == "BLOB_UPLOAD_INVALID" || $0.code == "RANGE_INVALID" } ? .newSession : .fatal
+      case 413: return progress.chunked && progress.chunk <= 1 << 20 ? .fatal : .smallerChunks
+      // GitHub's says so of chunks larger than 4 MiB, and takes any size in one request.
+      case 416 where canBeWhole && (progress.offset == 0 || progress.misplaced > 1 || error.details.contains { $0.message.contains("too large") }): return .whole
+      case 408, 416: return .askAndResume
+      case _ where !codes.isDisjoint(with: ["BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"]): return .newSession
+      // Some take the whole in one request only, others (Artifactory was one) in chunks only.
+      case 400, 405, 411, 415: return canBeWhole && progress.offset == 0 ? .whole : !progress.chunked && !progress.refusesChunks ? .chunks : .fatal
+      default: return .fatal
       }
-    default: .fatal
+    default: return .fatal
     }
-  }
-
-  /// Where the session stands: its current location and the bytes it holds. nil when the registry cannot say.
-  private func status(_ session: Session) async -> (RegistryURL, Int64)? {
-    let call = RegistryConnection.Call(method: .GET, target: .url(session.location), scopes: scopes, operation: operation, accepts: { $0 == 204 || $0 == 202 || $0 == 200 })
-    guard let (_, headers, _, url) = try? await connection.exchange(call, limit: RegistryErrorBody.limit),
-      let offset = headers.first(name: "Range").flatMap({ HTTPFields.uploadedBytes($0) })
-    else { return nil }
-    return (headers.first(name: "Location").flatMap { url.resolving($0) } ?? session.location, offset)
-  }
-
-  private func sendChunks(_ session: inout Session, _ progress: inout Progress) async throws {
-    let chunk = Int64(max(progress.chunk, session.minimumChunk, 1))
-    while progress.offset < descriptor.size {
-      let end = min(progress.offset + chunk, descriptor.size)
-      var call = RegistryConnection.Call(
-        method: .PATCH, target: .url(session.location), scopes: scopes, operation: operation, accepts: { [200, 201, 202, 204].contains($0) }, isRepeatable: false)
-      call.headers = ["Content-Type": "application/octet-stream", "Content-Range": "\(progress.offset)-\(end - 1)"]
-      call.body = body(from: progress.offset, to: end)
-      let (_, headers, _, url) = try await connection.exchange(call, limit: RegistryErrorBody.limit)
-      if let text = headers.first(name: "Location"), let next = url.resolving(text) { session.location = next }
-      // What the registry says it holds decides: it may have taken less than it was sent.
-      let held = headers.first(name: "Range").flatMap { HTTPFields.uploadedBytes($0) } ?? end
-      guard held > progress.offset || end == 1, held <= descriptor.size else {
-        throw connection.error(.serverFailure, call, "it took no byte of a chunk", url)
-      }
-      progress.offset = end == 1 ? 1 : held
-      progress.attempt = 1
-    }
-    try await put(session, from: descriptor.size)
-  }
-
-  /// Ends the session with what is left from `offset`.
-  private func put(_ session: Session, from offset: Int64) async throws {
-    var call = RegistryConnection.Call(
-      method: .PUT, target: .url(session.location.adding([("digest", descriptor.digest.description)])), scopes: scopes, operation: operation,
-      accepts: { $0 == 201 || $0 == 200 || $0 == 204 }, isRepeatable: false)
-    if offset < descriptor.size {
-      call.headers = ["Content-Type": "application/octet-stream"]
-      call.body = body(from: offset, to: descriptor.size)
-    }
-    let (_, headers, _, url) = try await connection.exchange(call, limit: RegistryErrorBody.limit)
-    if let told = headers.first(name: "Docker-Content-Digest"), let digest = Digest(told), digest.algorithm == descriptor.digest.algorithm, digest != descriptor.digest {
-      throw connection.error(.digestMismatch, call, "it stored the content as \(digest)", url)
-    }
-  }
-
-  private func body(from offset: Int64, to end: Int64) -> @Sendable () async throws -> HTTPClientRequest.Body {
-    let (source, descriptor, report, operation) = (source, descriptor, report, operation)
-    return {
-      let content: BlobContent
-      do { content = try await source.content(of: descriptor, from: offset) } catch { throw BlobUpload.local(error, operation) }
-      let counted = BlobContent {
-        var iterator = content.makeAsyncIterator()
-        var position = offset
-        return {
-          guard position < end else { return nil }
-          do {
-            guard var buffer = try await iterator.next() else { throw RegistryError(.local, "\(operation.sentence): only \(position) of \(descriptor.size) bytes could be read") }
-            let most = Int(min(Int64(buffer.readableBytes), end - position))
-            let part = buffer.readSlice(length: most)
-            position += Int64(most)
-            report(position, .transferring)
-            return part
-          } catch { throw BlobUpload.local(error, operation) }
-        }
-      }
-      return .stream(counted, length: .known(end - offset))
-    }
-  }
-
-  /// Failures of the source are not the registry's: they must not be taken for a broken connection.
-  private static func local(_ error: any Error, _ operation: RegistryOperation) -> any Error {
-    if error is RegistryError || error is CancellationError { return error }
-    return RegistryError(.local, "\(operation.sentence): its content cannot be read", cause: error)
   }
 }

@@ -96,12 +96,12 @@ struct ImageCopy: Sendable {
 }
 
 extension RegistryClient {
-  /// Whether the repository holds the manifest that `reference` names.
+  /// Whether the repository holds the manifest that `reference` names. One that will not say has it not.
   public func hasManifest(_ reference: Reference) async throws -> Bool {
     let operation = RegistryOperation("look for", reference.familiar, in: reference)
     let call = RegistryConnection.Call(
       method: .HEAD, target: .path("/v2/\(reference.path)/manifests/\(reference.object)"), headers: ["Accept": RegistryClient.accepted],
-      scopes: RegistryScopes([.pull(reference.path)]), operation: operation, accepts: { $0 == 200 || $0 == 404 })
+      scopes: RegistryScopes([.pull(reference.path)]), operation: operation, accepts: { $0 == 200 || RegistryClient.absent.contains($0) })
     return try await connection(reference.domain).exchange(call, limit: RegistryErrorBody.limit).status == 200
   }
 }

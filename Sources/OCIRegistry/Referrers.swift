@@ -1,5 +1,3 @@
-internal import AsyncHTTPClient
-internal import NIOCore
 internal import NIOHTTP1
 public import OCIModel
 
@@ -16,13 +14,7 @@ extension RegistryClient {
     let repository = repository.repository
     var descriptor = Descriptor(mediaType: mediaType, of: bytes)
     let operation = RegistryOperation("push", "\(repository.familiarName)@\(descriptor.digest)", in: repository)
-    var put = RegistryConnection.Call(
-      method: .PUT, target: .path("/v2/\(repository.path)/manifests/\(descriptor.digest)"), scopes: RegistryScopes([.push(repository.path)]), operation: operation,
-      accepts: { $0 == 201 || $0 == 200 || $0 == 202 || $0 == 204 })
-    put.headers = ["Content-Type": mediaType.rawValue]
-    let buffer = ByteBuffer(bytes: bytes)
-    put.body = { .bytes(buffer) }
-    let (_, headers, _, _) = try await connection(repository.domain).exchange(put, limit: RegistryErrorBody.limit)
+    let headers = try await put(bytes, descriptor, under: descriptor.digest.description, of: repository, operation)
     guard headers.first(name: "OCI-Subject") == nil else { return descriptor }
     descriptor.artifactType = manifest.artifactType.isEmpty ? manifest.config.mediaType.rawValue : manifest.artifactType
     descriptor.annotations = manifest.annotations

@@ -33,6 +33,12 @@ public final class RegistryClient: Sendable {
   private let connections = Mutex<[String: RegistryConnection]>([:])
   private let hostTransfers: KeyedLimiters
   private let allTransfers: ConcurrencyLimiter
+  struct Push: Hashable, Sendable {
+    var repository: String
+    var digest: Digest
+  }
+  /// Blobs on their way: several images that share a layer send it once.
+  private let pushes = SharedWork<Push, PushOutcome, TransferProgress>()
 
   public convenience init(_ configuration: RegistryConfiguration = RegistryConfiguration(), credentials: any RegistryCredentialProvider = AnonymousCredentials()) {
     self.init(configuration, credentials: credentials, clock: .system)
@@ -125,36 +131,6 @@ public final class RegistryClient: Sendable {
     return fetched
   }
 
-  /// Puts a manifest or index under the tag of `reference`, or, when it has none, under its digest. Nothing is sent when the
-  /// registry already holds it there. Returns its descriptor.
-  @discardableResult
-  public func pushManifest(_ bytes: [UInt8], mediaType: MediaType, to reference: Reference) async throws -> Descriptor {
-    let descriptor = Descriptor(mediaType: mediaType, of: bytes)
-    if let wanted = reference.digest, wanted != descriptor.digest {
-      throw RegistryError(.digestMismatch, "cannot push \(reference.familiar): the manifest has digest \(descriptor.digest)", host: reference.domain, repository: reference.path)
-    }
-    let name = reference.tag ?? descriptor.digest.description
-    let operation = RegistryOperation("push", reference.tag == nil ? "\(reference.familiarName)@\(descriptor.digest)" : reference.familiar, in: reference)
-    let connection = connection(reference.domain)
-    let scopes = RegistryScopes([.push(reference.path)])
-    let path = "/v2/\(reference.path)/manifests/\(name)"
-    var head = RegistryConnection.Call(method: .HEAD, target: .path(path), scopes: scopes, operation: operation, accepts: { $0 == 200 || $0 == 404 || $0 == 405 })
-    head.headers = ["Accept": "\(mediaType), */*;q=0.1"]
-    let (status, known, _, _) = try await connection.exchange(head, limit: RegistryErrorBody.limit)
-    if status == 200, known.first(name: "Docker-Content-Digest") == descriptor.digest.description, known.first(name: "Content-Type").map({ HTTPFields.mediaType($0) }) == mediaType.rawValue.lowercased() {
-      return descriptor
-    }
-    var put = RegistryConnection.Call(method: .PUT, target: .path(path), scopes: scopes, operation: operation, accepts: { $0 == 201 || $0 == 200 || $0 == 202 || $0 == 204 })
-    put.headers = ["Content-Type": mediaType.rawValue]
-    let buffer = ByteBuffer(bytes: bytes)
-    put.body = { .bytes(buffer) }
-    let (_, headers, _, url) = try await connection.exchange(put, limit: RegistryErrorBody.limit)
-    if let told = headers.first(name: "Docker-Content-Digest"), let digest = Digest(told), digest.algorithm == .sha256, digest != descriptor.digest {
-      throw connection.error(.digestMismatch, put, "it stored the manifest as \(digest)", url)
-    }
-    return descriptor
-  }
-
   /// The repository's tags, all pages of them (at most 100 000 tags).
   public func tags(_ repository: Reference) async throws -> [String] {
     let operation = RegistryOperation("list the tags of", repository.familiarName, in: repository)
@@ -163,6 +139,7 @@ public final class RegistryClient: Sendable {
       method: .GET, target: .path("/v2/\(repository.path)/tags/list"), headers: ["Accept": "application/json"], scopes: RegistryScopes([.pull(repository.path)]), operation: operation,
       accepts: { $0 == 200 })
     var tags: [String] = []
+    var seen: Set<RegistryURL> = []
     while true {
       let (_, headers, body, url) = try await connection.exchange(call, limit: DocumentLimits.manifest)
       guard let json = try? JSONValue(parsing: body), let object = json.objectValue else { throw connection.error(.invalidResponse, call, "it did not answer with a JSON object", url) }
@@ -170,6 +147,7 @@ public final class RegistryClient: Sendable {
       tags += page
       guard let link = HTTPFields.nextLink(headers["Link"]), !page.isEmpty, tags.count < 100_000 else { return tags }
       guard let next = url.resolving(link), next.origin == url.origin else { throw connection.error(.invalidResponse, call, "its next page is at another host", url) }
+      guard seen.insert(next).inserted else { throw connection.error(.invalidResponse, call, "its pages lead round in a circle (the next one is \(link.prefix(200)) again)", url) }
       call.target = .url(next)
     }
   }
@@ -185,8 +163,10 @@ public final class RegistryClient: Sendable {
   public func fetchBlob(_ descriptor: Descriptor, from repository: Reference, into sink: any BlobSink, progress: @escaping TransferProgressHandler = { _ in }) async throws {
     let name = repository.name
     progress(TransferProgress(.fetch, descriptor, repository: name, state: .waiting))
-    try await transfer(repository.domain) {
-      try await BlobFetch(client: self, descriptor: descriptor, repository: repository, sink: sink, progress: progress).run()
+    try await retrying(.fetch, descriptor, repository, progress) {
+      try await transfer(repository.domain) {
+        try await BlobFetch(client: self, descriptor: descriptor, repository: repository, sink: sink, progress: progress).run()
+      }
     }
     progress(TransferProgress(.fetch, descriptor, repository: name, bytes: descriptor.size, state: .done))
   }
@@ -194,9 +174,9 @@ public final class RegistryClient: Sendable {
   /// A blob's bytes as they arrive; an error in place of the end when they are not what the descriptor says. Not counted among the
   /// bounded transfers, since its pace is the reader's.
   public func blobContent(_ descriptor: Descriptor, from repository: Reference, offset: Int64 = 0) -> BlobContent {
-    let (connection, retry, clock) = (connection(repository.domain), configuration.retry, clock)
+    let connection = connection(repository.domain)
     return BlobContent {
-      let download = BlobDownload(connection, repository, descriptor, from: offset, verifies: true, retry: retry, clock: clock, onRetry: { _, _ in })
+      let download = BlobDownload(connection, repository, descriptor, from: offset, verifies: true)
       return { try await download.next() }
     }
   }
@@ -207,19 +187,49 @@ public final class RegistryClient: Sendable {
   public func pushBlob(
     _ descriptor: Descriptor, from source: any BlobSource, to repository: Reference, mountFrom: [Reference] = [], progress: @escaping TransferProgressHandler = { _ in }
   ) async throws -> PushOutcome {
+    while true {
+      let outcome = try await pushes.run(Push(repository: repository.name, digest: descriptor.digest), observer: progress) { emit in
+        try await self.push(descriptor, source, repository, mountFrom, emit)
+      }
+      switch outcome {
+      case .own(let outcome), .joined(let outcome): return outcome
+      // Another's failure may be its source's: try by ourselves.
+      case .joinedFailure: continue
+      }
+    }
+  }
+
+  private func push(_ descriptor: Descriptor, _ source: any BlobSource, _ repository: Reference, _ mountFrom: [Reference], _ progress: @escaping TransferProgressHandler) async throws -> PushOutcome {
     let upload = upload(descriptor, source, repository, progress)
     upload.report(0, .waiting)
-    if try await upload.exists() {
-      upload.report(descriptor.size, .exists)
-      return .exists
+    return try await retrying(.push, descriptor, repository, progress) {
+      let bring = { () async throws -> PushOutcome in
+        if try await upload.exists() {
+          upload.report(descriptor.size, .exists)
+          return .exists
+        }
+        let outcome = try await self.transfer(repository.domain) { try await upload.run(mountFrom: mountFrom) }
+        if outcome == .uploaded { upload.report(descriptor.size, .done) }
+        return outcome
+      }
+      guard let memory = upload.memory, descriptor.size >= BlobUpload.rememberedSize else { return try await bring() }
+      return try await memory.alone(repository: repository.name, digest: descriptor.digest.description, bring)
     }
-    let outcome = try await transfer(repository.domain) { try await upload.run(mountFrom: mountFrom) }
-    if outcome == .uploaded { upload.report(descriptor.size, .done) }
-    return outcome
+  }
+
+  /// Runs a transfer whose retries are told to its progress, and to whom they would be told else.
+  func retrying<T: Sendable>(
+    _ direction: TransferProgress.Direction, _ descriptor: Descriptor, _ repository: Reference, _ progress: @escaping TransferProgressHandler, _ body: () async throws -> T
+  ) async throws -> T {
+    let others = RegistryRetry.observer ?? configuration.onRetry
+    return try await RegistryRetry.$observer.withValue({ retry in
+      progress(TransferProgress(direction, descriptor, repository: repository.name, state: .retrying(retry)))
+      others?(retry)
+    }) { try await body() }
   }
 
   private func upload(_ descriptor: Descriptor, _ source: any BlobSource, _ repository: Reference, _ progress: @escaping TransferProgressHandler) -> BlobUpload {
-    BlobUpload(connection: connection(repository.domain), repository: repository, descriptor: descriptor, source: source, configuration: configuration, clock: clock) { bytes, state in
+    BlobUpload(connection: connection(repository.domain), repository: repository, descriptor: descriptor, source: source, configuration: configuration, clock: clock, memory: configuration.uploads) { bytes, state in
       progress(TransferProgress(.push, descriptor, repository: repository.name, bytes: bytes, state: state))
     }
   }

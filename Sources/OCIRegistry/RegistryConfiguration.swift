@@ -22,12 +22,19 @@ public struct RegistryConfiguration: Sendable {
   public var chunkedUploadThreshold: Int64
   /// Bytes of one chunk, unless the registry asks for more (`OCI-Chunk-Min-Length`).
   public var uploadChunkSize: Int
+  /// Remembers half-sent blobs; nil for a client that begins anew each time.
+  public var uploads: (any UploadMemory)?
+  /// Where uploads are remembered, blobs larger than this go in chunks from the beginning: what a registry keeps of a broken request is its secret, what it keeps of
+  /// chunks before is known.
+  public var resumableUploadThreshold: Int64
   /// Folders that hold one folder a `host[:port]` with `*.crt` (authorities), and `*.cert` with `*.key` (client certificates).
   public var certificateDirectories: [String]
   /// The environment that proxies and `SSL_CERT_FILE` are read from.
   public var environment: [String: String]
   /// Told what registries say in `Warning` fields (distribution-spec, "Warnings"): host and text. Called from any task.
   public var onWarning: (@Sendable (_ host: String, _ text: String) -> Void)?
+  /// Told of retries that no `RegistryRetry.observer` is told of. Called from any task.
+  public var onRetry: (@Sendable (RegistryRetry) -> Void)?
 
   public init(insecureHosts: Set<String> = [], environment: [String: String] = RegistryConfiguration.processEnvironment) {
     self.insecureHosts = insecureHosts
@@ -40,11 +47,14 @@ public struct RegistryConfiguration: Sendable {
     idleTimeoutSeconds = 120
     chunkedUploadThreshold = 5 << 30
     uploadChunkSize = 64 << 20
+    uploads = nil
+    resumableUploadThreshold = 128 << 20
     var directories = ["/etc/docker/certs.d", "/etc/containerd/certs.d"]
     if let home = environment["HOME"], !home.isEmpty { directories.append(home + "/.config/docker/certs.d") }
     certificateDirectories = directories
     self.environment = environment
     onWarning = nil
+    onRetry = nil
   }
 
   /// The environment of this process.

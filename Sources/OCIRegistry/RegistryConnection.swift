@@ -2,6 +2,7 @@ internal import AsyncHTTPClient
 internal import NIOHTTP1
 internal import NIOSSL
 internal import OCIModel
+internal import Synchronization
 
 /// Speaks to one registry: authorises, follows redirects, waits and tries again, and makes errors of refusals.
 final class RegistryConnection: Sendable {
@@ -31,6 +32,8 @@ final class RegistryConnection: Sendable {
   private let clock: RegistryClock
   private let authorizer: RegistryAuthorizer
   private let requests: ConcurrencyLimiter
+  /// Whether the registry ever answered: one that did and then refuses connections is being restarted, not absent.
+  private let hasAnswered = Atomic<Bool>(false)
 
   static let maximumRedirects = 10
 
@@ -86,6 +89,7 @@ final class RegistryConnection: Sendable {
         try await pause(after: error, &attempt, call, url)
         continue
       }
+      hasAnswered.store(true, ordering: .relaxed)
       reportWarnings(response)
       if call.accepts(response.status) { return response }
       if response.status == 401, authorizes, challengesLeft > 0 {
@@ -96,16 +100,24 @@ final class RegistryConnection: Sendable {
           continue
         }
       }
-      let retryAfter = response.headers.first(name: "Retry-After").flatMap { HTTPFields.retryAfter($0, now: clock.now()) }
-      let decision = configuration.retry.decision(afterAttempt: attempt, .status(response.status, retryAfter: retryAfter), random: clock.random())
-      if case .retry(let delay) = decision, call.isRepeatable || response.status == 429 {
-        await response.drain()
-        attempt += 1
-        try await clock.sleep(delay)
-        continue
+      let refusal = await refusal(response, call)
+      // A signed address that a redirect led to may have expired on the way here; the registry signs another.
+      let isStale = authorizes && response.url.origin != endpoint.base.origin && [400, 401, 403].contains(response.status)
+      let kind = RetryPolicy.Failure.status(refusal.code == .rateLimited ? 429 : isStale ? 503 : response.status, retryAfter: refusal.retryAfterSeconds.map { .seconds($0) })
+      guard call.isRepeatable || refusal.code == .rateLimited, try await again(kind, &attempt, refusal.host, refusal.request, refusal.summary) else {
+        throw await explained(refusal, response, call, attempt)
       }
-      throw await refusal(response, call, retryAfter)
     }
+  }
+
+  /// Tells of another try and waits for it; false when there is none.
+  func again(_ failure: RetryPolicy.Failure, _ attempt: inout Int, _ host: String, _ request: String, _ reason: String) async throws -> Bool {
+    guard case .retry(let delay) = configuration.retry.decision(afterAttempt: attempt, failure, random: clock.random()) else { return false }
+    attempt += 1
+    let retry = RegistryRetry(host: host, request: request, reason: reason, wait: delay, attempt: attempt, maximumAttempts: configuration.retry.maximumAttempts)
+    (RegistryRetry.observer ?? configuration.onRetry)?(retry)
+    try await clock.sleep(delay)
+    return true
   }
 
   private func url(_ call: Call, _ endpoint: RegistryEndpoint) throws -> RegistryURL {
@@ -150,12 +162,16 @@ final class RegistryConnection: Sendable {
   /// Waits before the next try, or throws what ends the operation.
   private func pause(after failure: any Error, _ attempt: inout Int, _ call: Call, _ url: RegistryURL) async throws {
     guard let failure = failure as? TransportFailure else { throw failure }
-    let kind: RetryPolicy.Failure = failure.kind.isTransient ? .connection : .permanent
-    guard call.isRepeatable, case .retry(let delay) = configuration.retry.decision(afterAttempt: attempt, kind, random: clock.random()) else {
-      throw RegistryConnection.error(failure, call.operation, host: url.authority, request: "\(call.method.rawValue) \(url.withoutQuery)", attempts: attempt)
+    let request = "\(call.method.rawValue) \(url.withoutQuery)"
+    guard call.isRepeatable, try await again(isTransient(failure) ? .connection : .permanent, &attempt, url.authority, request, failure.description) else {
+      var error = RegistryConnection.error(failure, call.operation, host: url.authority, request: request, attempts: attempt)
+      error.isTransient = isTransient(failure)
+      throw error
     }
-    attempt += 1
-    try await clock.sleep(delay)
+  }
+
+  func isTransient(_ failure: TransportFailure) -> Bool {
+    failure.kind.isTransient || ((failure.kind == .refused || failure.kind == .unknownHost) && hasAnswered.load(ordering: .relaxed))
   }
 
   static func error(_ failure: TransportFailure, _ operation: RegistryOperation, host: String, request: String, attempts: Int) -> RegistryError {
@@ -176,15 +192,22 @@ final class RegistryConnection: Sendable {
       code, "\(call.operation.sentence): \(url.authority): \(why)", host: url.authority, repository: call.operation.repository.path, request: "\(call.method.rawValue) \(url.withoutQuery)")
   }
 
-  private func refusal(_ response: RegistryResponse, _ call: Call, _ retryAfter: Duration?) async -> RegistryError {
-    var body = (try? await response.collect(limit: RegistryErrorBody.limit)) ?? []
-    var contentType = response.headers.first(name: "Content-Type") ?? ""
-    if call.method == .HEAD, [401, 403, 429].contains(response.status), let told = await explanation(call, response.url) { (body, contentType) = told }
+  private func refusal(_ response: RegistryResponse, _ call: Call) async -> RegistryError {
+    let body = (try? await response.collect(limit: RegistryErrorBody.limit)) ?? []
     let headers = response.headers
-    var error = RegistryError(
-      call.operation, status: response.status, host: response.url.authority, request: "\(call.method.rawValue) \(response.url.withoutQuery)", body: body, contentType: contentType,
-      retryAfter: retryAfter,
+    return RegistryError(
+      call.operation, status: response.status, host: response.url.authority, request: "\(call.method.rawValue) \(response.url.withoutQuery)", body: body,
+      contentType: headers.first(name: "Content-Type") ?? "", retryAfter: headers.first(name: "Retry-After").flatMap { HTTPFields.retryAfter($0, now: clock.now()) },
       rateLimit: RegistryRateLimit(limit: headers.first(name: "RateLimit-Limit"), remaining: headers.first(name: "RateLimit-Remaining"), source: headers.first(name: "Docker-RateLimit-Source")))
+  }
+
+  /// A refusal that ends the operation, with all that can be said of it.
+  private func explained(_ refusal: RegistryError, _ response: RegistryResponse, _ call: Call, _ attempts: Int) async -> RegistryError {
+    var error = refusal
+    if attempts > 1 { error.message += " (tried \(attempts) times)" }
+    if call.method == .HEAD, [401, 403, 429].contains(response.status), let (body, type) = await explanation(call, response.url) {
+      error.details = RegistryErrorBody.details(body, contentType: type)
+    }
     if response.status == 401 || response.status == 403 {
       if let failure = authorizer.credentialFailure { error.cause = failure }
       if response.status == 401, authorizer.hasCredential {
@@ -242,6 +265,11 @@ final class RegistryConnection: Sendable {
       }
       if case .retry(let delay) = configuration.retry.decision(afterAttempt: attempt, failure, random: clock.random()) {
         attempt += 1
+        let reason = last.map { RegistryError.words($0.0, RegistryErrorBody.details($0.2, contentType: $0.1.first(name: "Content-Type") ?? "")) } ?? broken.description
+        let told = RegistryRetry(
+          host: request.url.authority, request: "\(request.method.rawValue) \(request.url.withoutQuery)", reason: reason, wait: delay, attempt: attempt,
+          maximumAttempts: configuration.retry.maximumAttempts)
+        (RegistryRetry.observer ?? configuration.onRetry)?(told)
         try await clock.sleep(delay)
         continue
       }

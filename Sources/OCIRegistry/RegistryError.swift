@@ -73,6 +73,8 @@ public struct RegistryError: Error, CustomStringConvertible, Sendable {
   /// What the user can do; empty when nothing is known to help.
   public var advice: String
   public var cause: (any Error)?
+  /// Of `network`: whether another try could have helped.
+  var isTransient = false
 
   public init(
     _ code: Code, _ message: String, host: String = "", repository: String = "", status: Int? = nil, details: [Detail] = [], request: String = "",
@@ -99,8 +101,30 @@ public struct RegistryError: Error, CustomStringConvertible, Sendable {
     if !request.isEmpty { out += " [\(request)]" }
     if let rateLimit { out += "; \(rateLimit.summary)" }
     if let retryAfterSeconds { out += "; it asks to wait \(retryAfterSeconds) s" }
+    let advice = advice.isEmpty ? generalAdvice : advice
     if !advice.isEmpty { out += "\n\(advice)" }
     return out
+  }
+
+  /// `429 Too Many Requests (TOOMANYREQUESTS: slow down)`: what the registry said, without what was wanted of it.
+  package var summary: String { status.map { RegistryError.words($0, details) } ?? message }
+  static func words(_ status: Int, _ details: [Detail]) -> String {
+    "\(status)\(phrase(status))" + (details.isEmpty ? "" : " (" + details.map(\.description).joined(separator: "; ") + ")")
+  }
+
+  /// What mostly helps, where nothing better is known.
+  private var generalAdvice: String {
+    let goesOn = message.hasPrefix("cannot push") ? " What was sent stays there: the same push goes on where this one stopped." : ""
+    let where_ = host.isEmpty ? "the registry" : host
+    switch code {
+    case .serverFailure: return "Try again later, or ask whoever runs \(where_).\(goesOn)"
+    case .network: return "Check the way to \(where_) and try again.\(goesOn)"
+    case .digestMismatch, .sizeMismatch: return "The content was damaged on its way or in the registry: try again, and if it stays so push the image anew."
+    case .invalidResponse: return "Is \(where_) a registry, and does nothing between (a proxy, a login page) answer in its place?"
+    case .refused where status == 413: return "\(where_), or a proxy before it, takes no request of this size: raise its limit, or make the layer smaller."
+    case .refused: return "\(where_) does not take this; its own words say why."
+    default: return ""
+    }
   }
 
   private static func phrase(_ status: Int) -> String {
@@ -110,7 +134,9 @@ public struct RegistryError: Error, CustomStringConvertible, Sendable {
     case 403: " Forbidden"
     case 404: " Not Found"
     case 405: " Method Not Allowed"
+    case 408: " Request Timeout"
     case 413: " Payload Too Large"
+    case 415: " Unsupported Media Type"
     case 416: " Range Not Satisfiable"
     case 429: " Too Many Requests"
     case 500: " Internal Server Error"
@@ -143,6 +169,8 @@ extension RegistryError {
     let details = RegistryErrorBody.details(body, contentType: contentType)
     let code: Code =
       switch status {
+      // Some say so with another status (ECR has used 400 and 403).
+      case 400..<500 where details.contains { $0.code.uppercased() == "TOOMANYREQUESTS" }: .rateLimited
       case 401: .unauthorized
       case 403: .denied
       case 404: .notFound
@@ -153,7 +181,7 @@ extension RegistryError {
     // A registry that hides what exists says 404 or "unknown" for what may merely be private.
     self.init(
       code, operation.sentence, host: host, repository: operation.repository.path, status: status, details: details, request: request,
-      retryAfterSeconds: retryAfter.map { $0.components.seconds }, rateLimit: status == 429 ? rateLimit : nil,
+      retryAfterSeconds: retryAfter.map { $0.components.seconds }, rateLimit: code == .rateLimited ? rateLimit : nil,
       advice: RegistryError.advice(code, operation, host: host))
   }
 

@@ -7,6 +7,11 @@
 #endif
 
 /// When and how long to wait before a failed request is sent again. Pure: time and chance are given to it.
+///
+/// The budget, with the defaults: a request is sent up to 6 times. Broken connections, timeouts and 5xx wait 0.15 s, doubling, 5 s in all at most; 429 without
+/// `Retry-After` waits 1.2 s, doubling up to 10 s, about half a minute in all; `Retry-After` (seconds or a date) is waited out up to 90 s each time. A longer one is
+/// not begun: the error names it. Beyond single requests: a download is taken up again as long as each connection brings something, 64 times at most; an upload goes on
+/// within its session as long as the registry takes something, in at most 8 sessions. A refused connection is final unless the registry answered before.
 public struct RetryPolicy: Sendable, Hashable {
   /// All tries of one request, the first included; at least 1.
   public var maximumAttempts: Int
@@ -50,7 +55,8 @@ public struct RetryPolicy: Sendable, Hashable {
     case .connection: return .retry(after: backoff(attempt, random))
     case .status(let status, let retryAfter):
       guard RetryPolicy.isTransient(status) else { return .giveUp }
-      guard let retryAfter else { return .retry(after: backoff(attempt, random)) }
+      // Whoever says "too many" needs more than the moment that a broken connection does.
+      guard let retryAfter else { return .retry(after: backoff(status == 429 ? attempt + 3 : attempt, random)) }
       guard retryAfter <= maximumRetryAfter else { return .giveUp }
       return .retry(after: retryAfter + baseDelay * random)
     }

@@ -41,6 +41,7 @@ extension RegistryClient {
       return RegistryError(code, "cannot store \(descriptor.digest) of \(repository.familiarName)", host: repository.domain, repository: repository.path, cause: error)
     }
     report(0, .waiting)
+    let request = "GET /v2/\(repository.path)/blobs/\(descriptor.digest)"
     var attempt = 1
     while true {
       let writer: BlobWriter?
@@ -50,18 +51,24 @@ extension RegistryClient {
         return false
       }
       do {
-        try await transfer(repository.domain) {
-          try await BlobFetch(client: self, descriptor: descriptor, repository: repository, sink: StoreSink(writer), offset: writer.offset, progress: progress).download()
+        try await retrying(.fetch, descriptor, repository, progress) {
+          try await transfer(repository.domain) {
+            try await BlobFetch(client: self, descriptor: descriptor, repository: repository, sink: StoreSink(writer), offset: writer.offset, progress: progress).download()
+          }
         }
         report(descriptor.size, .done)
         return true
       } catch let error as RegistryError where (error.cause as? StoreError)?.code == .digestMismatch {
         // The store threw the content away. What was wrong may have been the remains of an earlier attempt, or a proxy: once more.
         guard attempt < 2 else {
-          throw RegistryError(.digestMismatch, "cannot fetch \(repository.familiarName)@\(descriptor.digest): \(repository.domain) sent other content", host: repository.domain, repository: repository.path, cause: error.cause)
+          throw RegistryError(
+            .digestMismatch, "cannot fetch \(repository.familiarName)@\(descriptor.digest): \(repository.domain) sent other content", host: repository.domain, repository: repository.path,
+            request: request, cause: error.cause)
         }
         attempt += 1
-        report(0, .retrying(attempt: attempt))
+        let retry = RegistryRetry(host: repository.domain, request: request, reason: "the content had another digest", wait: .zero, attempt: attempt, maximumAttempts: 2)
+        report(0, .retrying(retry))
+        (RegistryRetry.observer ?? configuration.onRetry)?(retry)
       }
     }
   }

@@ -7,8 +7,8 @@ public struct TransferProgress: Hashable, Sendable {
     /// A slot and a connection have been asked for.
     case waiting
     case transferring
-    /// The connection broke or the registry failed; the transfer goes on after a pause.
-    case retrying(attempt: Int)
+    /// The connection broke or the registry failed; the transfer goes on after a pause. Says why, and how long.
+    case retrying(RegistryRetry)
     /// Done without a transfer: it was there.
     case exists
     /// Done without a transfer: mounted from another repository of the same registry.

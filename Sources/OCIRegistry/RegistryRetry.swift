@@ -1,0 +1,58 @@
+/// A request that failed and is sent again after a pause.
+public struct RegistryRetry: Hashable, Sendable, CustomStringConvertible {
+  /// `host[:port]` of whoever failed: the registry, its token server, or where it had sent us.
+  public var host: String
+  /// The method and address of the request, without its query.
+  public var request: String
+  /// What the registry said, or what happened to the connection.
+  public var reason: String
+  public var wait: Duration
+  /// The number of the try that follows, counted from 1, and how many there are at most.
+  public var attempt: Int
+  public var maximumAttempts: Int
+
+  public init(host: String, request: String, reason: String, wait: Duration, attempt: Int, maximumAttempts: Int) {
+    self.host = host
+    self.request = request
+    self.reason = reason
+    self.wait = wait
+    self.attempt = attempt
+    self.maximumAttempts = maximumAttempts
+  }
+
+  /// `localhost:5000: 429 Too Many Requests (TOOMANYREQUESTS: slow down) [PUT http://…]: trying again in 3 s (try 2 of 6)`
+  public var description: String { "\(host): \(reason) [\(request)]: trying again in \(RegistryRetry.seconds(wait)) (try \(attempt) of \(maximumAttempts))" }
+
+  /// Told of every retry in the task that it is set for and in its children; when it is not set, the configuration's `onRetry` is. Called from any task; must return quickly.
+  @TaskLocal public static var observer: (@Sendable (RegistryRetry) -> Void)?
+
+  static func seconds(_ duration: Duration) -> String {
+    let (seconds, attoseconds) = duration.components
+    if seconds >= 10 { return "\(seconds + (attoseconds > 0 ? 1 : 0)) s" }
+    // Rounded up, so that no wait is told as none.
+    let tenths = seconds * 10 + (attoseconds + 99_999_999_999_999_999) / 100_000_000_000_000_000
+    return tenths % 10 == 0 ? "\(tenths / 10) s" : "\(tenths / 10).\(tenths % 10) s"
+  }
+}
+
+/// A half-sent blob, as another process may go on with it.
+public struct RememberedUpload: Hashable, Sendable {
+  /// The upload session's address, as the registry gave it last. It may hold a signature: keep it from others' eyes.
+  public var location: String
+  /// Bytes that the registry is known to hold.
+  public var offset: Int64
+  public init(location: String, offset: Int64) {
+    self.location = location
+    self.offset = offset
+  }
+}
+
+/// Remembers half-sent blobs beyond the life of a process, and lets one process at a time send a blob to a repository. What it forgets costs work and nothing else:
+/// its functions do not throw but for cancellation.
+public protocol UploadMemory: Sendable {
+  /// Runs `body` while nobody else in reach of this memory sends the blob there.
+  func alone<T: Sendable>(repository: String, digest: String, _ body: () async throws -> T) async throws -> T
+  func recall(repository: String, digest: String) async -> RememberedUpload?
+  func remember(_ upload: RememberedUpload, repository: String, digest: String) async
+  func forget(repository: String, digest: String) async
+}
