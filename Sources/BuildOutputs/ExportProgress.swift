@@ -7,7 +7,12 @@ extension ProgressTask {
   /// Runs an export as a vertex. The same export may happen twice in a build, and the lines of the two must not run together.
   static func export<T: Sendable>(_ name: String, _ sink: any ProgressSink, _ body: (ProgressTask) async throws -> T) async throws -> T {
     let id = "export:\(name):\(UInt64.random(in: .min ... .max)):\(UInt64.random(in: .min ... .max))"
-    return try await ProgressTask(name, id: id, sink).run(body)
+    return try await ProgressTask(name, id: id, sink).run { vertex in try await vertex.tellingRetries { try await body(vertex) } }
+  }
+
+  /// What registries make wait for is said in the vertex's log.
+  package func tellingRetries<T: Sendable>(_ body: () async throws -> T) async throws -> T {
+    try await RegistryRetry.$observer.withValue({ log($0.description) }, operation: body)
   }
 }
 

@@ -5,7 +5,11 @@ package import OCIRegistry
 package struct ImageAccess: Sendable {
   package let client: RegistryClient
   package let store: ContentStore?
-  package init(client: RegistryClient, store: ContentStore?) { (self.client, self.store) = (client, store) }
+  package init(client: RegistryClient, store: ContentStore?) {
+    (self.client, self.store) = (client, store)
+    // A push that is broken off goes on in another process.
+    if let store { client.remember(uploads: StoredUploads(store)) }
+  }
 
   /// Nothing is read yet.
   package func source(_ location: ImageLocation) throws -> any ImageSource {

@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import OCIModel
 internal import OCIRegistry
 
@@ -14,7 +15,8 @@ enum RegistryAccess {
   static func withOpenClient<T: Sendable>(
     _ global: GlobalOptions, insecure references: [Reference] = [], _ body: @Sendable (RegistryClient) async throws -> T
   ) async throws -> T {
-    let configuration = RegistryConfiguration(insecureHosts: Set(global.insecureRegistries + references.map(\.domain)))
+    var configuration = RegistryConfiguration(insecureHosts: Set(global.insecureRegistries + references.map(\.domain)))
+    configuration.onRetry = { Terminal.error("\(TerminalText.singleLine($0.description))\n") }
     let client = RegistryClient(configuration, credentials: DockerConfigCredentials())
     do {
       let result = try await body(client)

@@ -16,6 +16,7 @@ final class BlobDownload {
   /// Bytes to pass over, when the registry ignored the range.
   private var surplus: Int64 = 0
   private var hasher: DigestHasher?
+  private var isChecked = false
   /// Tries since the last byte arrived, and breaks in all: progress keeps a slow link going, but not for ever.
   private var attempt = 1
   private var breaks = 0
@@ -79,17 +80,24 @@ final class BlobDownload {
     hasher?.update(buffer.readableBytesView)
     offset += Int64(buffer.readableBytes)
     attempt = 1
+    // Before the last bytes are given away: whoever passes them on would have passed on the whole.
+    if offset == descriptor.size { try check() }
     return buffer
+  }
+
+  private func check() throws {
+    guard let hasher, !isChecked else { return }
+    isChecked = true
+    let actual = hasher.finish()
+    guard actual == descriptor.digest else {
+      body = nil
+      throw error(.digestMismatch, "sent other content, with digest \(actual)")
+    }
   }
 
   private func finished() throws -> ByteBuffer? {
     body = nil
-    if let hasher {
-      let actual = hasher.finish()
-      guard actual == descriptor.digest else {
-        throw error(.digestMismatch, "sent other content, with digest \(actual)")
-      }
-    }
+    try check()
     return nil
   }
 

@@ -165,6 +165,8 @@ struct BlobUpload: Sendable {
     var isGuess = false
     /// Chunks refused for their range, one after another.
     var misplaced = 0
+    /// What is sent came damaged from another registry.
+    var damaged = 0
     /// It does not take the whole.
     var refusesWhole = false
     var sessions = 0
@@ -212,11 +214,15 @@ struct BlobUpload: Sendable {
           await cancel(session)
           return false
         case .newSession: return false
+        case .anew:
+          progress.damaged += 1
+          await cancel(session)
+          return false
         case .askAndResume:
           try await wait(error, &progress)
           // The answer may be lost while the content arrived.
           if try await exists() { return true }
-          guard let (location, offset) = await status(session) else {
+          guard let (location, offset) = try await status(session) else {
             // What is lost with a request that breaks is less with small ones.
             if descriptor.size > Int64(progress.chunk), !progress.refusesChunks { progress.chunked = true }
             return false
@@ -231,7 +237,7 @@ struct BlobUpload: Sendable {
     }
   }
 
-  private enum Remedy { case fatal, smallerChunks, whole, chunks, newSession, askAndResume }
+  private enum Remedy { case fatal, smallerChunks, whole, chunks, newSession, anew, askAndResume }
   private func classify(_ error: RegistryError, _ progress: Progress) -> Remedy {
     switch error.code {
     case .network, .serverFailure, .rateLimited: return .askAndResume
@@ -254,6 +260,8 @@ struct BlobUpload: Sendable {
       case 400, 405, 411, 415: return canBeWhole && progress.offset == 0 ? .whole : !progress.chunked && !progress.refusesChunks ? .chunks : .fatal
       default: return .fatal
       }
+    // Of a blob that is read from another registry while it is sent to this one.
+    case .digestMismatch where error.request.hasPrefix("GET ") && progress.damaged == 0: return .anew
     default: return .fatal
     }
   }

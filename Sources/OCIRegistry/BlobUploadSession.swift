@@ -8,7 +8,7 @@ extension BlobUpload {
   /// A session that another process left, and the bytes that the registry holds in it. nil when there is none, or the registry does not know it any more.
   func recalled() async -> (Session, Int64)? {
     guard let memory, let known = await memory.recall(repository: repository.name, digest: descriptor.digest.description) else { return nil }
-    guard let location = RegistryURL(known.location), let (now, offset) = await status(Session(location: location, minimumChunk: 0)), offset > 0, offset <= descriptor.size else {
+    guard let location = RegistryURL(known.location), let (now, offset) = try? await status(Session(location: location, minimumChunk: 0)), offset > 0, offset <= descriptor.size else {
       await memory.forget(repository: repository.name, digest: descriptor.digest.description)
       return nil
     }
@@ -19,13 +19,17 @@ extension BlobUpload {
     await progress.memory?.remember(RememberedUpload(location: session.location.description, offset: progress.offset), repository: repository.name, digest: descriptor.digest.description)
   }
 
-  /// Where the session stands: its current location and the bytes it holds. nil when the registry cannot say.
-  func status(_ session: Session) async -> (RegistryURL, Int64)? {
+  /// Where the session stands: its current location and the bytes it holds. nil when the registry does not know it; throws when the registry cannot be asked,
+  /// and so may know it yet.
+  func status(_ session: Session) async throws -> (RegistryURL, Int64)? {
     let call = RegistryConnection.Call(method: .GET, target: .url(session.location), scopes: scopes, operation: operation, accepts: { $0 == 204 || $0 == 202 || $0 == 200 })
-    guard let (_, headers, _, url) = try? await connection.exchange(call, limit: RegistryErrorBody.limit),
-      let offset = headers.first(name: "Range").flatMap({ HTTPFields.uploadedBytes($0) })
-    else { return nil }
-    return (headers.first(name: "Location").flatMap { BlobUpload.location($0, from: url) } ?? session.location, offset)
+    do {
+      let (_, headers, _, url) = try await connection.exchange(call, limit: RegistryErrorBody.limit)
+      guard let offset = headers.first(name: "Range").flatMap({ HTTPFields.uploadedBytes($0) }) else { return nil }
+      return (headers.first(name: "Location").flatMap { BlobUpload.location($0, from: url) } ?? session.location, offset)
+    } catch let error as RegistryError where ![.network, .serverFailure, .rateLimited].contains(error.code) {
+      return nil
+    }
   }
 
   func sendChunks(_ session: inout Session, _ progress: inout Progress) async throws {

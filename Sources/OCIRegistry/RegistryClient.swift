@@ -37,6 +37,7 @@ public final class RegistryClient: Sendable {
     var repository: String
     var digest: Digest
   }
+  private let laterMemory = Mutex<(any UploadMemory)?>(nil)
   /// Blobs on their way: several images that share a layer send it once.
   private let pushes = SharedWork<Push, PushOutcome, TransferProgress>()
 
@@ -77,11 +78,14 @@ public final class RegistryClient: Sendable {
   /// What is asked for: every form of manifest and index, best first.
   static let accepted = [MediaType.ociIndex, .dockerManifestList, .ociManifest, .dockerManifest].map(\.rawValue).joined(separator: ", ") + ", */*;q=0.1"
 
+  /// Statuses of a HEAD after which the document itself is asked for.
+  private static let unhelpful: Set<Int> = [400, 405, 406, 501]
+
   /// The descriptor that a name stands for at this moment: the digest is asked for if there is one, else the tag, else `latest`.
   /// One HEAD request where the registry answers it in full (which no registry counts as a pull), else the manifest is fetched.
   public func resolve(_ reference: Reference) async throws -> Descriptor {
     let operation = RegistryOperation("resolve", reference.familiar, in: reference)
-    let call = manifestCall(.HEAD, reference, nil, operation, accepts: { $0 == 200 || $0 == 405 })
+    let call = manifestCall(.HEAD, reference, nil, operation, accepts: { $0 == 200 || RegistryClient.unhelpful.contains($0) })
     let (status, headers, _, _) = try await connection(reference.domain).exchange(call, limit: RegistryErrorBody.limit)
     if status == 200, let told = headers.first(name: "Docker-Content-Digest").flatMap({ Digest($0) }),
       let size = headers.first(name: "Content-Length").flatMap({ Int64($0) }), size > 0,
@@ -163,7 +167,7 @@ public final class RegistryClient: Sendable {
   public func fetchBlob(_ descriptor: Descriptor, from repository: Reference, into sink: any BlobSink, progress: @escaping TransferProgressHandler = { _ in }) async throws {
     let name = repository.name
     progress(TransferProgress(.fetch, descriptor, repository: name, state: .waiting))
-    try await retrying(.fetch, descriptor, repository, progress) {
+    try await retrying(.fetch, descriptor, repository, progress) { progress in
       try await transfer(repository.domain) {
         try await BlobFetch(client: self, descriptor: descriptor, repository: repository, sink: sink, progress: progress).run()
       }
@@ -200,9 +204,9 @@ public final class RegistryClient: Sendable {
   }
 
   private func push(_ descriptor: Descriptor, _ source: any BlobSource, _ repository: Reference, _ mountFrom: [Reference], _ progress: @escaping TransferProgressHandler) async throws -> PushOutcome {
-    let upload = upload(descriptor, source, repository, progress)
-    upload.report(0, .waiting)
-    return try await retrying(.push, descriptor, repository, progress) {
+    try await retrying(.push, descriptor, repository, progress) { progress in
+      let upload = self.upload(descriptor, source, repository, progress)
+      upload.report(0, .waiting)
       let bring = { () async throws -> PushOutcome in
         if try await upload.exists() {
           upload.report(descriptor.size, .exists)
@@ -219,17 +223,28 @@ public final class RegistryClient: Sendable {
 
   /// Runs a transfer whose retries are told to its progress, and to whom they would be told else.
   func retrying<T: Sendable>(
-    _ direction: TransferProgress.Direction, _ descriptor: Descriptor, _ repository: Reference, _ progress: @escaping TransferProgressHandler, _ body: () async throws -> T
+    _ direction: TransferProgress.Direction, _ descriptor: Descriptor, _ repository: Reference, _ progress: @escaping TransferProgressHandler, _ body: (_ progress: @escaping TransferProgressHandler) async throws -> T
   ) async throws -> T {
     let others = RegistryRetry.observer ?? configuration.onRetry
+    let reached = ReachedBytes()
     return try await RegistryRetry.$observer.withValue({ retry in
-      progress(TransferProgress(direction, descriptor, repository: repository.name, state: .retrying(retry)))
+      progress(TransferProgress(direction, descriptor, repository: repository.name, bytes: reached.bytes.load(ordering: .relaxed), state: .retrying(retry)))
       others?(retry)
-    }) { try await body() }
+    }) {
+      try await body { event in
+        reached.bytes.store(event.bytes, ordering: .relaxed)
+        progress(event)
+      }
+    }
   }
 
+  private final class ReachedBytes: Sendable { let bytes = Atomic<Int64>(0) }
+
+  /// From now on half-sent blobs are remembered in `memory`, unless the configuration named another.
+  package func remember(uploads memory: any UploadMemory) { laterMemory.withLock { $0 = memory } }
+
   private func upload(_ descriptor: Descriptor, _ source: any BlobSource, _ repository: Reference, _ progress: @escaping TransferProgressHandler) -> BlobUpload {
-    BlobUpload(connection: connection(repository.domain), repository: repository, descriptor: descriptor, source: source, configuration: configuration, clock: clock, memory: configuration.uploads) { bytes, state in
+    BlobUpload(connection: connection(repository.domain), repository: repository, descriptor: descriptor, source: source, configuration: configuration, clock: clock, memory: configuration.uploads ?? laterMemory.withLock { $0 }) { bytes, state in
       progress(TransferProgress(.push, descriptor, repository: repository.name, bytes: bytes, state: state))
     }
   }

@@ -205,7 +205,7 @@ final class RegistryConnection: Sendable {
   private func explained(_ refusal: RegistryError, _ response: RegistryResponse, _ call: Call, _ attempts: Int) async -> RegistryError {
     var error = refusal
     if attempts > 1 { error.message += " (tried \(attempts) times)" }
-    if call.method == .HEAD, [401, 403, 429].contains(response.status), let (body, type) = await explanation(call, response.url) {
+    if call.method == .HEAD, let (body, type) = await explanation(call, response.url) {
       error.details = RegistryErrorBody.details(body, contentType: type)
     }
     if response.status == 401 || response.status == 403 {

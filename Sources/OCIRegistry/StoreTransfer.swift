@@ -51,11 +51,13 @@ extension RegistryClient {
         return false
       }
       do {
-        try await retrying(.fetch, descriptor, repository, progress) {
+        try await retrying(.fetch, descriptor, repository, progress) { progress in
           try await transfer(repository.domain) {
             try await BlobFetch(client: self, descriptor: descriptor, repository: repository, sink: StoreSink(writer), offset: writer.offset, progress: progress).download()
           }
         }
+        // From there it can be mounted later. What this costs when it fails is that.
+        try? await store.noteOrigin(repository, of: [descriptor.digest])
         report(descriptor.size, .done)
         return true
       } catch let error as RegistryError where (error.cause as? StoreError)?.code == .digestMismatch {
@@ -78,7 +80,9 @@ extension RegistryClient {
   package func pushBlob(
     _ descriptor: OCIModel.Descriptor, from store: ContentStore, to repository: Reference, mountFrom: [Reference] = [], progress: @escaping TransferProgressHandler = { _ in }
   ) async throws -> PushOutcome {
-    try await pushBlob(descriptor, from: StoreBlobSource(store), to: repository, mountFrom: mountFrom, progress: progress)
+    let outcome = try await pushBlob(descriptor, from: StoreBlobSource(store), to: repository, mountFrom: mountFrom, progress: progress)
+    if outcome != .exists { try? await store.noteOrigin(repository, of: [descriptor.digest]) }
+    return outcome
   }
 }
 

@@ -117,6 +117,15 @@ extension TestRegistry {
   package func restore() { state.withLock { ($0.remaining, $0.losesLast) = (nil, false) } }
   /// Whether a request came after the cut.
   package var wasCut: Bool { state.withLock { $0.remaining == 0 } }
+  /// Requests that came so far.
+  package var arrivals: Int { state.withLock { $0.arrivals } }
+  /// Repositories with all their content are gone.
+  package func forgetRepositories() { state.withLock { $0.repositories = [:] } }
+  /// A session as a client left it; its location's path.
+  package func leaveUpload(_ id: String, to repository: String, _ bytes: [UInt8]) -> String {
+    state.withLock { $0.uploads[id] = .init(repository: repository, bytes: bytes) }
+    return "http://\(host)/v2/\(repository)/blobs/uploads/\(id)"
+  }
   /// Called for each request when it is there in whole, before it has an effect, on the registry's thread.
   package func onRequest(_ body: (@Sendable (TestRequest) -> Void)?) { state.withLock { $0.observer = body } }
   /// Takes uploads that another registry sends here (`uploadsTo`), and lets that one know what came.

@@ -15,6 +15,7 @@ final class TestRegistryHandler: ChannelInboundHandler {
   private var fault: TestFault.Action?
   private var number = 0
   private var isIgnored = false
+  private var isWhole = false
 
   init(_ holder: TestRegistry.Holder) { self.holder = holder }
 
@@ -35,6 +36,7 @@ final class TestRegistryHandler: ChannelInboundHandler {
       let path = TestRequest.decoded(parts.first.map { $0.split(separator: "+", omittingEmptySubsequences: false).joined(separator: "%2B") } ?? "/")
       let request = TestRequest(method: head.method.rawValue, path: path, query: parts.count > 1 ? String(parts[1]) : "", headers: headers, connection: number)
       self.request = request
+      isWhole = false
       keepAlive = head.isKeepAlive
       body = []
       fault = registry.state.withLock { $0.fault(for: request) }
@@ -55,13 +57,14 @@ final class TestRegistryHandler: ChannelInboundHandler {
       body += buffer.readableBytesView
       if case .resetDuringBody(let count)? = fault, body.count >= count {
         let kept = Array(body.prefix(count))
-        registry.state.withLock { $0.keep(kept, for: request) }
+        registry.state.withLock { $0.options.losesBrokenSessions ? $0.prepare(.forgetUpload, request) : $0.keep(kept, for: request) }
         breakOff(context, registry)
       }
     case .end:
       guard !isIgnored, var entry = request else { return }
       (entry.number, entry.arrived, entry.bodySize) = (registry.state.withLock { $0.arrive() }, TestRegistryHandler.now(), body.count)
       request = entry
+      isWhole = true
       let (observer, gates) = registry.state.withLock { ($0.observer, $0.gates) }
       observer?(entry)
       let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -197,6 +200,16 @@ final class TestRegistryHandler: ChannelInboundHandler {
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
     let left = rest.dropFirst(count)
     context.eventLoop.scheduleTask(in: .milliseconds(pause)) { bound.value.0.piece(bound.value.1, left, count, pause) }
+  }
+
+  /// The client went away in the middle of a request: what came of it is kept, or the session lost, as the registry is.
+  func channelInactive(context: ChannelHandlerContext) {
+    if let registry, let request, !isWhole, !isIgnored {
+      let kept = body
+      registry.state.withLock { $0.options.losesBrokenSessions ? $0.prepare(.forgetUpload, request) : $0.keep(kept, for: request) }
+      log(nil, registry)
+    }
+    context.fireChannelInactive()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

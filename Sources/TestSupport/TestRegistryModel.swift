@@ -42,6 +42,15 @@ package struct TestRegistryOptions: Sendable {
   package var maximumManifest: Int?
   /// Indexes are refused, as Quay once did.
   package var refusesIndexes = false
+  /// A request that breaks takes its upload session with it, as with Debian's docker-registry; else what came of it is kept.
+  package var losesBrokenSessions = false
+  /// A session tells of its first chunk for ever, as ECR's do.
+  package var tellsFirstChunkOnly = false
+  /// Largest body of a PATCH; larger ones are answered 416, as GitHub does.
+  package var maximumChunk: Int?
+  /// Bodies are taken by PATCH only, or by PUT only.
+  package var takesBodies: Bodies = .any
+  package enum Bodies: Sendable { case any, patch, put }
   /// Status that ends an upload; some answer 202 or 204.
   package var uploadedStatus = 201
   /// HEAD is not allowed (405).

@@ -11,6 +11,7 @@ struct TestRegistryState: Sendable {
   struct Upload: Sendable {
     var repository: String
     var bytes: [UInt8] = []
+    var firstChunk = 0
   }
   var options: TestRegistryOptions
   var host = ""
@@ -253,13 +254,19 @@ struct TestRegistryState: Sendable {
       uploads[id] = nil
       return TestResponse(status: 204)
     case "PATCH":
+      if options.takesBodies == .put { return .error(405, "UNSUPPORTED", "chunked upload is not supported") }
+      if let maximum = options.maximumChunk, body.count > maximum {
+        return .error(416, "REQUESTED_RANGE_NOT_SATISFIABLE", "the request body is too large and exceeds the maximum permissible limit of \(maximum) bytes")
+      }
       if let range = request.headers["content-range"] {
         guard range.split(separator: "-").first == "\(upload.bytes.count)" else { return .error(416, "RANGE_INVALID", "chunk out of order") }
       }
       upload.bytes += body
+      if upload.firstChunk == 0 { upload.firstChunk = upload.bytes.count }
       uploads[id] = upload
       return progress(name, id, 202)
     default:
+      if options.takesBodies == .patch, !body.isEmpty { return .error(400, "UNSUPPORTED", "use PATCH") }
       let bytes = upload.bytes + body
       guard let digest = request.parameter("digest").flatMap({ Digest($0) }), Digest.sha256(of: bytes) == digest else {
         return .error(400, "DIGEST_INVALID", "provided digest did not match uploaded content", detail: .string("\(bytes.count) bytes"))
@@ -271,7 +278,7 @@ struct TestRegistryState: Sendable {
   }
 
   private func progress(_ name: String, _ id: String, _ status: Int) -> TestResponse {
-    let count = uploads[id]?.bytes.count ?? 0
+    let count = (options.tellsFirstChunkOnly ? uploads[id]?.firstChunk : uploads[id]?.bytes.count) ?? 0
     let path = "/v2/\(name)/blobs/uploads/\(id)" + (options.plainLocations ? "" : "?_state=a%2Bb&n=\(count)")
     var headers = [("Location", options.uploadsTo.map { "http://\($0)\(path)" } ?? (options.absoluteLocations ? "http://\(host)\(path)" : path)), ("Range", "0-\(max(0, count - 1))"), ("Docker-Upload-UUID", id)]
     if let minimum = options.minimumChunk { headers.append(("OCI-Chunk-Min-Length", "\(minimum)")) }

@@ -75,6 +75,17 @@ struct LayerFetch: RegistryLayerProvider {
   func fetch(_ descriptor: Descriptor, into store: ContentStore) async throws {
     let status = progress.transfer(descriptor.digest.description, total: descriptor.size)
     defer { status.finish() }
-    try await session.registry.fetchBlob(descriptor, from: reference, into: store) { status.update($0.bytes) }
+    let progress = progress
+    try await RegistryRetry.$observer.withValue({ progress.log("\($0)\n") }) {
+      do {
+        try await session.registry.fetchBlob(descriptor, from: reference, into: store) { status.update($0.bytes) }
+      } catch let error as RegistryError where error.code == .notFound {
+        // An image whose push was broken off: its base's layers are where they came from.
+        for place in try await store.origins(of: descriptor.digest) where place != reference.repository {
+          if (try? await session.registry.fetchBlob(descriptor, from: place, into: store) { status.update($0.bytes) }) != nil { return }
+        }
+        throw error
+      }
+    }
   }
 }

@@ -57,7 +57,7 @@ struct CacheTransfer: Sendable {
         let title = "importing cache manifest from \(source.name)"
         do {
           let content = try await ProgressTask(title, id: id, progress).run { vertex in
-            do { return try await source.load(registry: session.registry, files: session.client.files, vertex) } catch {
+            do { return try await vertex.tellingRetries { try await source.load(registry: session.registry, files: session.client.files, vertex) } } catch {
               throw error is CancellationError ? error : ErrorTranslation.buildError(error)
             }
           }
@@ -114,7 +114,7 @@ struct CacheTransfer: Sendable {
           }
           return chains
         }
-        return try await destination.write(chains, in: environment, files: files, vertex)
+        return try await vertex.tellingRetries { try await destination.write(chains, in: environment, files: files, vertex) }
       } catch {
         if error is CancellationError { throw error }
         var failure = ErrorTranslation.buildError(error) as? BuildError ?? BuildError(.unknown, .build, "\(error)", cause: error)

@@ -75,6 +75,7 @@ package final class Engine: Sendable {
     let exporters = try request.exports.map { try Exporters.make($0) }
     let caches = try CacheTransfer(request)
     let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
+    registry.remember(uploads: StoredUploads(store))
     let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store))
     let session = SolveSession(
       id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry), recorder: recorder,

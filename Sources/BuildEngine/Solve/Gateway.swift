@@ -1,5 +1,6 @@
 internal import BuildInterface
 internal import BuildKitProto
+internal import BuildOutputs
 internal import BuildProgress
 internal import BuildSnapshots
 internal import BuildSolver
@@ -49,7 +50,7 @@ final class EngineGateway: FrontendGateway {
       image = try await resolve()
     } else {
       image = try await ProgressTask(options.logName, id: "internal:\(session.id):\(options.platform):\(options.logName)", progress).run { vertex in
-        let image = try await resolve()
+        let image = try await vertex.tellingRetries { try await resolve() }
         if image.place == .localStore { vertex.log("\(reference.familiar): taken from the local store") }
         for warning in image.warnings { vertex.log(warning) }
         return image

@@ -50,13 +50,22 @@ struct ImageExporter: Exporter {
         return try await pushed.sending(to: pushes ? options.names.first?.repository : nil) { made in
           let image = try await ImageWriter(options: options, layerMade: made).write(source, vertex)
           if stores { try await keep(image, source, environment, vertex, lease) }
-          if pushes {
-            try await ImagePush(image: image, environment: environment, vertex: vertex, layers: pushed, byDigest: pushesByDigest).push(to: options.names)
-          }
+          if pushes { try await push(image, pushed, environment, vertex, lease) }
           return image.response(root: image.root.descriptor, names: ([options.nameText] + danglingNames(image).map(\.shown)).filter { !$0.isEmpty }.joined(separator: ","))
         }
       }
     }
+  }
+
+  private func push(_ image: WrittenImage, _ layers: LayerPushes, _ environment: ExportEnvironment, _ vertex: ProgressTask, _ lease: Lease) async throws {
+    // What goes by its digest has no name to be kept under; its parts are in the cache.
+    let kept = stores || pushesByDigest ? nil : await UnpushedImage.keep(image, names: options.names, in: environment, lease)
+    do {
+      try await ImagePush(image: image, environment: environment, vertex: vertex, layers: layers, byDigest: pushesByDigest).push(to: options.names)
+    } catch {
+      throw kept != nil || (stores && !pushesByDigest) ? UnpushedImage.explained(error, names: options.names) : error
+    }
+    await kept?.arrived()
   }
 
   /// The names are given last, all at once.
