@@ -19,6 +19,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let http = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
@@ -58,6 +59,7 @@ var parts: [Part] = [
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   Part("ImageStores", own: ["OCIModel", "ContentStore", "OCIRegistry", "HostOS"], external: [nioCore]),
   Part("ImageTools", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores"], external: [nioCore]),
+  Part("BuildkitdConfig", own: ["HostOS", "OCIRegistry"], external: [toml]),
   Part("DockerEngine", own: ["OCIModel", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
@@ -73,7 +75,7 @@ var parts: [Part] = [
   Part(
     "EmbeddedBackend",
     own: [
-      "OCIModel", "BuildEngine", "BuildInterface", "BuildProgress", "OCIRegistry", "HostOS", "ContentStore", "BuildSnapshots", "BuildExecutor",
+      "OCIModel", "BuildEngine", "BuildInterface", "BuildProgress", "BuildkitdConfig", "OCIRegistry", "HostOS", "ContentStore", "BuildSnapshots", "BuildExecutor",
     ]),
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
@@ -82,7 +84,7 @@ var parts: [Part] = [
     "FuzzTargets",
     own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "BuildExecutor"]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "PathPatterns", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "DockerEngine"], external: [arguments, nioCore]),
+  Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 
@@ -104,6 +106,7 @@ let suites = [
   Suite("BuildEngine", external: [protobuf], golden: true),
   Suite("BuildExecutor"),
   Suite("BuildInterface"),
+  Suite("BuildkitdConfig"),
   Suite("BuildOutputs", golden: true, support: true),
   Suite("BuildProgress", golden: true),
   Suite("BuildSnapshots", external: [grdb]),
@@ -185,6 +188,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
   ],

@@ -3,6 +3,7 @@ internal import BuildExecutor
 package import BuildInterface
 package import BuildProgress
 internal import BuildSnapshots
+internal import BuildkitdConfig
 package import ContentStore
 internal import HostOS
 package import OCIModel
@@ -25,15 +26,18 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     package var jobs: Int?
     /// Registries reached without TLS, or with a certificate nobody vouches for.
     package var insecureRegistries: Set<String>
+    /// A `buildkitd.toml`; nil takes the default place's, if there is one.
+    package var config: String?
     /// Why this process could not enter namespaces of its own; steps cannot run then, and trees are whole copies.
     package var obstacle: String?
     /// How large the store may grow by itself.
     package var storeLimit: StoreLimit
-    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = [], obstacle: String? = nil, storeLimit: StoreLimit = .automatic) {
+    package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = [], config: String? = nil, obstacle: String? = nil, storeLimit: StoreLimit = .automatic) {
       self.obstacle = obstacle
       self.root = root
       self.jobs = jobs
       self.insecureRegistries = insecureRegistries
+      self.config = config
       self.storeLimit = storeLimit
     }
   }
@@ -45,8 +49,9 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
   private let credentials: any CredentialService
   package let notes: [String]
 
-  /// Opens the store, sweeping what dead processes left in it. Throws `StoreError`, `SnapshotError`, `ExecutorError`.
+  /// Opens the store, sweeping what dead processes left in it. Throws `ConfigError`, `StoreError`, `SnapshotError`, `ExecutorError`.
   package init(_ options: Options, environment: [String: String] = RegistryConfiguration.processEnvironment) async throws {
+    let registry = try await RegistryConfiguration.load(config: options.config, insecureHosts: options.insecureRegistries, environment: environment)
     let root = try options.root ?? StoreLayout.defaultRoot(environment: environment, isSystem: HostFacts.isRoot && !HostFacts.inUserNamespace)
     OwnerRecords.need = OwnerRecords.needed(hasNamespaces: options.obstacle == nil)
     store = try await ContentStore.open(root: root, migrations: Engine.migrations)
@@ -59,7 +64,7 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     engine = Engine(
       store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),
       options: .init(
-        jobs: options.jobs ?? EmbeddedBackend.defaultJobs, registry: RegistryConfiguration(insecureHosts: options.insecureRegistries, environment: environment),
+        jobs: options.jobs ?? EmbeddedBackend.defaultJobs, registry: registry,
         platform: executor.emulation.hostPlatform, storeLimit: options.storeLimit))
   }
 

@@ -35,14 +35,17 @@ package struct EngineSettings: Sendable, Hashable {
   /// nil is the default place (`StoreLayout.defaultRoot`, which reads MANIFOLD_ROOT).
   package var root: String?
   package var insecureRegistries: Set<String>
+  /// A `buildkitd.toml`; nil takes MANIFOLD_CONFIG's, else the default place's, if there is one.
+  package var config: String?
   /// Steps at once; nil is chosen from cores and memory.
   package var jobs: Int?
   package var debug: Bool
   /// How large the store may grow by itself.
   package var storeLimit: StoreLimit
-  package init(root: String? = nil, insecureRegistries: Set<String> = [], jobs: Int? = nil, debug: Bool = false, storeLimit: StoreLimit = .automatic) {
+  package init(root: String? = nil, insecureRegistries: Set<String> = [], config: String? = nil, jobs: Int? = nil, debug: Bool = false, storeLimit: StoreLimit = .automatic) {
     self.root = root
     self.insecureRegistries = insecureRegistries
+    self.config = config
     self.jobs = jobs
     self.debug = debug
     self.storeLimit = storeLimit

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import BuildInterface
+internal import BuildkitdConfig
 internal import ImageStores
 internal import OCIModel
 internal import OCIRegistry
@@ -29,7 +30,7 @@ enum ManifoldExit {
       case .registry: registry
       }
     case let error as RegistryError: error.code == .local ? build : registry
-    case is OCIError, is ValidationError: usage
+    case is OCIError, is ValidationError, is ConfigError: usage
     case let error as ImageStoreError: error.code == .invalidContent ? build : usage
     default: build
     }

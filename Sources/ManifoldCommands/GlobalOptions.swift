@@ -18,8 +18,15 @@ struct GlobalOptions: ParsableArguments {
       "Talk to this registry without verified TLS, or in plain HTTP. May be repeated. Loopback registries need it not.", valueName: "host[:port]"))
   var insecureRegistries: [String] = []
 
+  @Option(
+    name: .customLong("config"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "A buildkitd.toml whose [registry] sections hold: mirrors, plain HTTP, authorities, client certificates.",
+      discussion: "MANIFOLD_CONFIG names one too. Default: manifold/buildkitd.toml in the XDG configuration folder, else in /etc.", valueName: "file"))
+  var config: String?
+
   func settings(_ facts: CommandFacts, jobs: Int? = nil) -> EngineSettings {
-    EngineSettings(root: root.map(facts.absolute), insecureRegistries: Set(insecureRegistries), jobs: jobs, debug: debug)
+    EngineSettings(root: root.map(facts.absolute), insecureRegistries: Set(insecureRegistries), config: config.map(facts.absolute), jobs: jobs, debug: debug)
   }
 }
 
@@ -33,10 +40,10 @@ enum CommandLineForms {
     var i = 0
     while i < arguments.count {
       let argument = arguments[i]
-      if argument == "--debug" || argument.hasPrefix("--debug=") || argument.hasPrefix("--root=") || argument.hasPrefix("--insecure-registry=") {
+      if argument == "--debug" || argument.hasPrefix("--debug=") || argument.hasPrefix("--root=") || argument.hasPrefix("--insecure-registry=") || argument.hasPrefix("--config=") {
         globals.append(argument)
         i += 1
-      } else if argument == "--root" || argument == "--insecure-registry", i + 1 < arguments.count {
+      } else if argument == "--root" || argument == "--insecure-registry" || argument == "--config", i + 1 < arguments.count {
         globals += [argument, arguments[i + 1]]
         i += 2
       } else {
@@ -53,7 +60,7 @@ enum CommandLineForms {
 
   private static let flags: Set<String> = [
     "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
-    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "prefer-index", "all-platforms", "all-tags", "tree", "human", "no-prune", "disable-content-trust",
+    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "prefer-index", "password-stdin", "all-platforms", "all-tags", "tree", "human", "no-prune", "disable-content-trust",
   ]
 
   /// Flags that are on unless they are turned off.

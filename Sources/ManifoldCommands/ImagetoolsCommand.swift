@@ -55,19 +55,8 @@ struct ImagetoolsInspectCommand: AsyncParsableCommand {
 
   mutating func run() async throws {
     let reference = try Reference(parsing: name).withDefaultTag
-    let configuration = RegistryConfiguration(insecureHosts: Set(global.insecureRegistries))
     let (name, raw, format) = (name, raw, format ?? "")
-    let output = try await Interruption.guarding { _ in
-      let client = RegistryClient(configuration, credentials: DockerConfigCredentials())
-      do {
-        let output = try await Self.output(name, reference, raw: raw, format: format, client)
-        await client.shutdown()
-        return output
-      } catch {
-        await client.shutdown()
-        throw error
-      }
-    }
+    let output = try await RegistryAccess.withClient(global) { client in try await Self.output(name, reference, raw: raw, format: format, client) }
     Terminal.output(output)
   }
 

@@ -24,7 +24,7 @@ package struct Manifold: AsyncParsableCommand {
         manifold imagetools inspect reg/me/hello
         manifold pull --all-platforms alpine && manifold save -o alpine.tar alpine
 
-      Docker's longer spellings (image ls, container run, buildx build …) mean the same. --root, --debug and --insecure-registry may stand before the command or behind it.
+      Docker's longer spellings (image ls, container run, buildx build …) mean the same. --root, --debug, --config and --insecure-registry may stand before the command or behind it.
 
       Exit status: 0 done; 1 the build or the engine failed; 2 the command line, the Dockerfile or another input is wrong; \
       3 a registry refused or could not be reached; 130 interrupted. `run` gives its command's own, and 125 when that did not start.
@@ -32,7 +32,7 @@ package struct Manifold: AsyncParsableCommand {
     version: "manifold \(version)",
     subcommands: [
       BuildCommand.self, ExplainCommand.self, RunCommand.self, PullCommand.self, PushCommand.self, TagCommand.self, ImagesCommand.self, RmiCommand.self, SaveCommand.self, LoadCommand.self,
-      HistoryCommand.self, ImageCommand.self, ImagetoolsCommand.self, ManifestCommand.self, DuCommand.self, DfCommand.self, PruneCommand.self, StoreCommand.self, InfoCommand.self,
+      HistoryCommand.self, ImageCommand.self, ImagetoolsCommand.self, ManifestCommand.self, DuCommand.self, DfCommand.self, PruneCommand.self, StoreCommand.self, LoginCommand.self, LogoutCommand.self, InfoCommand.self,
       VersionCommand.self,
     ])
   package init() {}
@@ -55,7 +55,7 @@ package struct Manifold: AsyncParsableCommand {
 
   /// Commands of docker, buildx and buildctl that come later; each is refused by its name.
   private static let verbsToCome: Set<String> = [
-    "bake", "builder", "container", "context", "create", "daemon", "dap", "debug", "dial-stdio", "diff", "export", "import", "inspect", "install", "login", "logout", "ls",
+    "bake", "builder", "container", "context", "create", "daemon", "dap", "debug", "dial-stdio", "diff", "export", "import", "inspect", "install", "ls",
     "policy", "ps", "rm", "stop", "system", "uninstall", "use", "verify",
   ]
 

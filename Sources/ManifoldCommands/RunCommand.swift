@@ -158,7 +158,7 @@ struct RunCommand: AsyncParsableCommand {
 
   private static func unknown(option word: String) -> ValidationError {
     let known = [
-      "rm", "interactive", "tty", "platform", "env", "volume", "workdir", "entrypoint", "user", "network", "root", "debug", "insecure-registry", "help",
+      "rm", "interactive", "tty", "platform", "env", "volume", "workdir", "entrypoint", "user", "network", "root", "debug", "insecure-registry", "config", "help",
     ]
     return ValidationError("Unknown option '\(word)'." + (Spelling.nearest(to: option(word).name, among: known).map { " Did you mean '--\($0)'?" } ?? ""))
   }

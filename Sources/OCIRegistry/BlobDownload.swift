@@ -6,7 +6,10 @@ internal import OCIModel
 /// Reads one blob from a registry as if no connection ever broke: takes it up again where it ended, by ranged requests, and
 /// checks size and digest on the way. Not `Sendable`: one task reads it.
 final class BlobDownload {
-  private let connection: RegistryConnection
+  private var connection: RegistryConnection
+  /// Who is asked when this one does not help.
+  private var others: [RegistryConnection]
+  private let mirrors: MirrorMemory
   private let repository: Reference
   private let descriptor: Descriptor
 
@@ -29,9 +32,13 @@ final class BlobDownload {
 
   /// `verifies` is false when whoever takes the bytes checks the digest. A download from an `offset` cannot check it.
   init(
-    _ connection: RegistryConnection, _ repository: Reference, _ descriptor: Descriptor, from offset: Int64 = 0, verifies: Bool
+    _ client: RegistryClient, _ repository: Reference, _ descriptor: Descriptor, from offset: Int64 = 0, verifies: Bool, usesMirrors: Bool = true
   ) {
-    self.connection = connection
+    let readers = client.readers(of: repository.domain)
+    let all = (usesMirrors ? readers.mirrors : []) + [readers.own]
+    connection = all[0]
+    others = Array(all.dropFirst())
+    mirrors = client.mirrorMemory
     self.repository = repository
     self.descriptor = descriptor
     self.offset = offset
@@ -56,12 +63,21 @@ final class BlobDownload {
         if offset == descriptor.size { return try finished() }
         try await interrupted(TransportFailure(kind: .broken, description: "the content ended after \(offset) of \(descriptor.size) bytes"))
       } catch let error as RegistryError {
-        throw error
+        guard error.code != .digestMismatch, movesOn(error) else { throw error }
       } catch {
         body = nil
         try await interrupted(RegistryTransport.failure(error))
       }
     }
+  }
+
+  /// To the next place that may have the content, which goes on from where this one ended. False when there is none, or the error is of no place.
+  private func movesOn(_ error: RegistryError) -> Bool {
+    guard case .registry = source, let next = others.first, mirrors.passesOver(connection, error) else { return false }
+    connection = next
+    others.removeFirst()
+    (body, attempt, breaks, surplus, refusesRanges) = (nil, 1, 0, 0, false)
+    return true
   }
 
   /// Drops what was already given out; false when nothing is left of the buffer.
@@ -107,14 +123,14 @@ final class BlobDownload {
     guard let failure = error as? TransportFailure else { throw error }
     breaks += 1
     let kind: RetryPolicy.Failure = connection.isTransient(failure) && breaks <= BlobDownload.maximumBreaks ? .connection : .permanent
-    guard try await connection.again(kind, &attempt, repository.domain, request, failure.description) else {
-      throw RegistryConnection.error(failure, operation, host: repository.domain, request: request, attempts: breaks)
-    }
+    guard try await !connection.again(kind, &attempt, connection.domain, request, failure.description) else { return }
+    let error = RegistryConnection.error(failure, operation, host: connection.domain, request: request, attempts: breaks)
+    if !movesOn(error) { throw error }
   }
 
   private var request: String { "GET /v2/\(repository.path)/blobs/\(descriptor.digest)" }
   private func error(_ code: RegistryError.Code, _ why: String) -> RegistryError {
-    RegistryError(code, "\(operation.sentence): \(repository.domain) \(why)", host: repository.domain, repository: repository.path, request: request)
+    RegistryError(code, "\(operation.sentence): \(connection.domain) \(why)", host: connection.domain, repository: repository.path, request: request)
   }
 
   private func open() async throws -> HTTPClientResponse.Body.AsyncIterator {
@@ -124,22 +140,23 @@ final class BlobDownload {
     if case .url(let i) = source, let url = RegistryURL(descriptor.urls[i]) { call.target = .url(url) }
     call.headers.add(name: "Accept", value: "*/*")
     if offset > 0, !refusesRanges { call.headers.add(name: "Range", value: "bytes=\(offset)-\(descriptor.size - 1)") }
-    let response: RegistryResponse
     do {
-      response = try await connection.open(call)
-    } catch let error as RegistryError where error.code == .notFound {
+      let response = try await connection.open(call)
+      if response.status == 416, offset > 0, !refusesRanges {
+        refusesRanges = true
+        await response.drain()
+        return try await open()
+      }
+      try await position(response)
+      return response.body.makeAsyncIterator()
+    } catch let error as RegistryError {
+      if movesOn(error) { return try await open() }
+      guard error.code == .notFound else { throw error }
       // Layers that may not be redistributed live elsewhere (descriptor.md, "urls").
       guard let following = nextURL() else { throw error }
       source = .url(following)
       return try await open()
     }
-    if response.status == 416, offset > 0, !refusesRanges {
-      refusesRanges = true
-      await response.drain()
-      return try await open()
-    }
-    try await position(response)
-    return response.body.makeAsyncIterator()
   }
 
   private func nextURL() -> Int? {

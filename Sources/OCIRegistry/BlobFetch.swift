@@ -14,7 +14,7 @@ struct BlobFetch: Sendable {
 
   static let pieceSize = 1 << 20
 
-  /// A download whose digest is wrong is made once more from the beginning: a proxy's or a disk's fault need not last.
+  /// A download whose digest is wrong is made once more from the beginning, at the registry itself: a proxy's, a mirror's or a disk's fault need not last.
   func run() async throws {
     do {
       try await download()
@@ -22,7 +22,7 @@ struct BlobFetch: Sendable {
       RegistryRetry.observer?(RegistryRetry(host: repository.domain, request: error.request, reason: "the content had another digest", wait: .zero, attempt: 2, maximumAttempts: 2))
       let sink = sink
       try await Blocking.run { try sink.restart() }
-      try await download()
+      try await download(usesMirrors: false)
     }
   }
 
@@ -31,14 +31,13 @@ struct BlobFetch: Sendable {
   }
 
   /// Once, without another try for wrong content.
-  func download() async throws {
+  func download(usesMirrors: Bool = true) async throws {
     report(offset, .transferring)
     if offset == 0, let bytes = embedded() {
       try await write([ByteBuffer(bytes: bytes)])
       return try await finish()
     }
-    let download = BlobDownload(
-      client.connection(repository.domain), repository, descriptor, from: offset, verifies: !sink.verifiesContent)
+    let download = BlobDownload(client, repository, descriptor, from: offset, verifies: !sink.verifiesContent, usesMirrors: usesMirrors)
     var gathered: [ByteBuffer] = [], size = 0
     var writing: Task<Void, any Error>?
     do {

@@ -10,8 +10,6 @@ public final class DockerConfigCredentials: RegistryCredentialProvider {
   private let path: String
   private let loaded = Mutex<(file: DockerConfig, variable: DockerConfig)?>(nil)
 
-  /// A helper that gives no answer in this time is ended.
-  static let helperTimeout = Duration.seconds(60)
   static let fileLimit = 4 << 20
 
   /// Reads `path`, or the file the environment leads to.
@@ -34,7 +32,7 @@ public final class DockerConfigCredentials: RegistryCredentialProvider {
     switch file.source(for: host) {
     case .none: return nil
     case .stored(let credential): return credential
-    case .helper(let helper, let server): return try await ask(helper, server) ?? file.stored(for: host)
+    case .helper(let helper, let server): return try await CredentialHelper(helper, environment: environment).get(server) ?? file.stored(for: host)
     }
   }
 
@@ -64,38 +62,5 @@ public final class DockerConfigCredentials: RegistryCredentialProvider {
     } catch {
       throw RegistryError(.credentials, "cannot read \(path)", cause: error)
     }
-  }
-
-  /// Runs `docker-credential-<helper> get`, the server's name on its standard input (docker-credential-helpers' protocol).
-  private func ask(_ helper: String, _ server: String) async throws -> RegistryCredential? {
-    let program = "docker-credential-" + helper
-    guard !helper.contains("/") else { throw RegistryError(.credentials, "\"\(helper)\" is not the name of a credential helper") }
-    let (environment, file) = (environment, path)
-    let result: ProcessOutput
-    do {
-      result = try await withThrowingTaskGroup(of: ProcessOutput?.self) { group in
-        group.addTask {
-          guard let path = try await Blocking.run({ Processes.executablePath(program, path: environment["PATH"]) }) else { throw RegistryError(.credentials, "it is not installed") }
-          return try await Processes.run(path, ["get"], environment: environment, input: Array(server.utf8))
-        }
-        group.addTask {
-          try await Task.sleep(for: DockerConfigCredentials.helperTimeout)
-          return nil
-        }
-        defer { group.cancelAll() }
-        guard let first = try await group.next(), let answer = first else { throw RegistryError(.credentials, "it did not answer in 60 s") }
-        return answer
-      }
-    } catch let error as CancellationError {
-      throw error
-    } catch {
-      throw RegistryError(.credentials, "cannot run the credential helper \(program) that \(file) names for \(server)", advice: "Install it, or take it out of that file.", cause: error)
-    }
-    if result.succeeded {
-      do { return try DockerConfig.helperAnswer(result.output) } catch { throw RegistryError(.credentials, "\(program) gave an answer that cannot be read", cause: error) }
-    }
-    let said = RegistryErrorBody.clean(result.output.isEmpty ? result.errorText : result.outputText, limit: 300)
-    if said.contains("credentials not found") { return nil }
-    throw RegistryError(.credentials, "\(program) failed for \(server): \(said.isEmpty ? "\(result.status)" : said)")
   }
 }

@@ -31,6 +31,8 @@ public final class RegistryClient: Sendable {
   private let transport: RegistryTransport
   private let hosts: RegistryHosts
   private let connections = Mutex<[String: RegistryConnection]>([:])
+  private let mirrors = Mutex<[MirrorRole: RegistryConnection]>([:])
+  let mirrorMemory: MirrorMemory
   private let hostTransfers: KeyedLimiters
   private let allTransfers: ConcurrencyLimiter
   struct Push: Hashable, Sendable {
@@ -49,6 +51,7 @@ public final class RegistryClient: Sendable {
     self.configuration = configuration
     self.clock = clock
     self.credentials = credentials
+    mirrorMemory = MirrorMemory(configuration.onNotice)
     transport = RegistryTransport(configuration)
     hosts = RegistryHosts(configuration, transport)
     hostTransfers = KeyedLimiters(configuration.maximumTransfersPerHost)
@@ -63,6 +66,19 @@ public final class RegistryClient: Sendable {
       if let connection = connections[domain] { return connection }
       let connection = RegistryConnection(domain: domain, configuration, transport, hosts, credentials: credentials, clock)
       connections[domain] = connection
+      return connection
+    }
+  }
+
+  /// Another place may have what a mirror does not give at once: it is not waited for as a registry is.
+  func connection(to role: MirrorRole) -> RegistryConnection {
+    mirrors.withLock { mirrors in
+      if let connection = mirrors[role] { return connection }
+      var hasty = configuration
+      hasty.retry.maximumAttempts = min(hasty.retry.maximumAttempts, 2)
+      hasty.retry.maximumRetryAfter = min(hasty.retry.maximumRetryAfter, .seconds(5))
+      let connection = RegistryConnection(domain: role.mirror.host, role: role, hasty, transport, hosts, credentials: credentials, clock)
+      mirrors[role] = connection
       return connection
     }
   }
@@ -83,27 +99,47 @@ public final class RegistryClient: Sendable {
 
   /// The descriptor that a name stands for at this moment: the digest is asked for if there is one, else the tag, else `latest`.
   /// One HEAD request where the registry answers it in full (which no registry counts as a pull), else the manifest is fetched.
-  public func resolve(_ reference: Reference) async throws -> Descriptor {
+  public func resolve(_ reference: Reference) async throws -> Descriptor { try await resolution(of: reference).descriptor }
+
+  /// The same, with the mirror that told it; nil when the registry itself did.
+  package func resolution(of reference: Reference) async throws -> (descriptor: Descriptor, mirror: String?) {
+    try await reading(reference.domain) { connection in
+      let descriptor = try await self.resolve(reference, at: connection)
+      return (descriptor, self.noteMirror(connection, reference))
+    }
+  }
+
+  private func noteMirror(_ connection: RegistryConnection, _ reference: Reference) -> String? {
+    guard let role = connection.role else { return nil }
+    mirrorMemory.note(.mirrored(reference: reference.familiar, mirror: "\(role.mirror)"))
+    return "\(role.mirror)"
+  }
+
+  private func resolve(_ reference: Reference, at connection: RegistryConnection) async throws -> Descriptor {
     let operation = RegistryOperation("resolve", reference.familiar, in: reference)
     let call = manifestCall(.HEAD, reference, nil, operation, accepts: { $0 == 200 || RegistryClient.unhelpful.contains($0) })
-    let (status, headers, _, _) = try await connection(reference.domain).exchange(call, limit: RegistryErrorBody.limit)
+    let (status, headers, _, _) = try await connection.exchange(call, limit: RegistryErrorBody.limit)
     if status == 200, let told = headers.first(name: "Docker-Content-Digest").flatMap({ Digest($0) }),
       let size = headers.first(name: "Content-Length").flatMap({ Int64($0) }), size > 0,
       let type = headers.first(name: "Content-Type").map({ MediaType(HTTPFields.mediaType($0)) }), type.isIndex || type.isManifest
     {
       if let wanted = reference.digest, wanted != told {
-        throw RegistryError(.digestMismatch, "\(operation.sentence): the registry answered with digest \(told)", host: reference.domain, repository: reference.path)
+        throw RegistryError(.digestMismatch, "\(operation.sentence): the registry answered with digest \(told)", host: connection.domain, repository: reference.path)
       }
       return Descriptor(mediaType: type, digest: told, size: size)
     }
-    return try await fetchManifest(reference, nil, operation).descriptor
+    return try await fetchManifest(reference, nil, operation, connection).descriptor
   }
 
   /// The manifest or index that `reference` names, or the one of its repository with `digest`. At most `DocumentLimits.manifest` bytes,
   /// checked against the digest asked for or the one the registry tells.
   public func manifest(_ reference: Reference, digest: Digest? = nil) async throws -> FetchedManifest {
     let name = digest.map { "\(reference.familiarName)@\($0)" } ?? reference.familiar
-    return try await fetchManifest(reference, digest, RegistryOperation("fetch the manifest of", name, in: reference))
+    return try await reading(reference.domain) { connection in
+      let found = try await self.fetchManifest(reference, digest, RegistryOperation("fetch the manifest of", name, in: reference), connection)
+      if digest == nil { _ = self.noteMirror(connection, reference) }
+      return found
+    }
   }
 
   private func manifestCall(_ method: HTTPMethod, _ reference: Reference, _ digest: Digest?, _ operation: RegistryOperation, accepts: @escaping @Sendable (Int) -> Bool) -> RegistryConnection.Call {
@@ -112,8 +148,7 @@ public final class RegistryClient: Sendable {
       scopes: RegistryScopes([.pull(reference.path)]), operation: operation, accepts: accepts)
   }
 
-  private func fetchManifest(_ reference: Reference, _ digest: Digest?, _ operation: RegistryOperation) async throws -> FetchedManifest {
-    let connection = connection(reference.domain)
+  private func fetchManifest(_ reference: Reference, _ digest: Digest?, _ operation: RegistryOperation, _ connection: RegistryConnection) async throws -> FetchedManifest {
     let call = manifestCall(.GET, reference, digest, operation, accepts: { $0 == 200 })
     let (_, headers, body, url) = try await connection.exchange(call, limit: DocumentLimits.manifest)
     let told = headers.first(name: "Docker-Content-Digest").flatMap { Digest($0) }
@@ -178,9 +213,8 @@ public final class RegistryClient: Sendable {
   /// A blob's bytes as they arrive; an error in place of the end when they are not what the descriptor says. Not counted among the
   /// bounded transfers, since its pace is the reader's.
   public func blobContent(_ descriptor: Descriptor, from repository: Reference, offset: Int64 = 0) -> BlobContent {
-    let connection = connection(repository.domain)
-    return BlobContent {
-      let download = BlobDownload(connection, repository, descriptor, from: offset, verifies: true)
+    BlobContent {
+      let download = BlobDownload(self, repository, descriptor, from: offset, verifies: true)
       return { try await download.next() }
     }
   }
@@ -242,6 +276,11 @@ public final class RegistryClient: Sendable {
 
   /// From now on half-sent blobs are remembered in `memory`, unless the configuration named another.
   package func remember(uploads memory: any UploadMemory) { laterMemory.withLock { $0 = memory } }
+
+  /// Says whether a registry takes a credential, and what it wants to be shown from then on; see `RegistryLogin`.
+  package func login(_ domain: String, _ credential: RegistryCredential) async throws -> RegistryLogin.Outcome {
+    try await RegistryLogin(domain: domain, configuration: configuration, transport: transport, hosts: hosts).run(credential)
+  }
 
   private func upload(_ descriptor: Descriptor, _ source: any BlobSource, _ repository: Reference, _ progress: @escaping TransferProgressHandler) -> BlobUpload {
     BlobUpload(connection: connection(repository.domain), repository: repository, descriptor: descriptor, source: source, configuration: configuration, clock: clock, memory: configuration.uploads ?? laterMemory.withLock { $0 }) { bytes, state in

@@ -27,14 +27,20 @@ public struct RegistryConfiguration: Sendable {
   /// Where uploads are remembered, blobs larger than this go in chunks from the beginning: what a registry keeps of a broken request is its secret, what it keeps of
   /// chunks before is known.
   public var resumableUploadThreshold: Int64
+  /// What someone set for single registries, by `host[:port]` as in references (`docker.io`), and for the mirrors among them.
+  public var registries: [String: RegistryHostSettings]
   /// Folders that hold one folder a `host[:port]` with `*.crt` (authorities), and `*.cert` with `*.key` (client certificates).
   public var certificateDirectories: [String]
-  /// The environment that proxies and `SSL_CERT_FILE` are read from.
+  /// The environment that proxies, `SSL_CERT_FILE` and `SSL_CERT_DIR` are read from.
   public var environment: [String: String]
+  /// Proxies for what the environment does not say, by its names: `HTTPS_PROXY`.
+  public var proxies: [String: String]
   /// Told what registries say in `Warning` fields (distribution-spec, "Warnings"): host and text. Called from any task.
   public var onWarning: (@Sendable (_ host: String, _ text: String) -> Void)?
   /// Told of retries that no `RegistryRetry.observer` is told of. Called from any task.
   public var onRetry: (@Sendable (RegistryRetry) -> Void)?
+  /// Told what happens that is no error: a mirror was used, or passed over. Each notice once a client. Called from any task.
+  public var onNotice: (@Sendable (RegistryNotice) -> Void)?
 
   public init(insecureHosts: Set<String> = [], environment: [String: String] = RegistryConfiguration.processEnvironment) {
     self.insecureHosts = insecureHosts
@@ -49,12 +55,23 @@ public struct RegistryConfiguration: Sendable {
     uploadChunkSize = 64 << 20
     uploads = nil
     resumableUploadThreshold = 128 << 20
-    var directories = ["/etc/docker/certs.d", "/etc/containerd/certs.d"]
-    if let home = environment["HOME"], !home.isEmpty { directories.append(home + "/.config/docker/certs.d") }
-    certificateDirectories = directories
+    registries = [:]
+    certificateDirectories = RegistryConfiguration.certificateDirectories(environment)
+    proxies = [:]
     self.environment = environment
     onWarning = nil
     onRetry = nil
+    onNotice = nil
+  }
+
+  /// Where Docker (also without root, and its desktop), podman and containerd look for a registry's certificates; the person's own first.
+  static func certificateDirectories(_ environment: [String: String]) -> [String] {
+    var folders: [String] = []
+    let home = environment["HOME"] ?? ""
+    let configuration = environment["XDG_CONFIG_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? (home.isEmpty ? "" : home + "/.config")
+    if !configuration.isEmpty { folders += [configuration + "/docker/certs.d", configuration + "/containers/certs.d"] }
+    if !home.isEmpty { folders.append(home + "/.docker/certs.d") }
+    return folders + ["/etc/docker/certs.d", "/etc/containers/certs.d", "/etc/containerd/certs.d"]
   }
 
   /// The environment of this process.

@@ -25,7 +25,10 @@ final class RegistryConnection: Sendable {
     case url(RegistryURL)
   }
 
+  /// The registry's name as in references; a mirror's own.
   let domain: String
+  /// What it is a mirror of; nil for a registry itself.
+  let role: MirrorRole?
   private let configuration: RegistryConfiguration
   private let transport: RegistryTransport
   private let hosts: RegistryHosts
@@ -37,8 +40,12 @@ final class RegistryConnection: Sendable {
 
   static let maximumRedirects = 10
 
-  init(domain: String, _ configuration: RegistryConfiguration, _ transport: RegistryTransport, _ hosts: RegistryHosts, credentials: any RegistryCredentialProvider, _ clock: RegistryClock) {
+  init(
+    domain: String, role: MirrorRole? = nil, _ configuration: RegistryConfiguration, _ transport: RegistryTransport, _ hosts: RegistryHosts, credentials: any RegistryCredentialProvider,
+    _ clock: RegistryClock
+  ) {
     self.domain = domain
+    self.role = role
     self.configuration = configuration
     self.transport = transport
     self.hosts = hosts
@@ -70,6 +77,7 @@ final class RegistryConnection: Sendable {
 
   /// Sends until there is an accepted answer, whose body the caller reads. Throws `RegistryError` or `CancellationError`.
   func open(_ call: Call) async throws -> RegistryResponse {
+    let call = role?.rewritten(call) ?? call
     let (endpoint, challenges) = try await hosts.endpoint(for: domain)
     let url = try self.url(call, endpoint)
     let authorizes = url.origin == endpoint.base.origin
@@ -139,7 +147,7 @@ final class RegistryConnection: Sendable {
       if let body = call.body, method == call.method { request.body = body }
       let isOwn = url.origin == endpoint.base.origin
       if isOwn, let authorization { request.headers.replaceOrAdd(name: "Authorization", value: authorization) }
-      let response = try await transport.send(request, tls: isOwn ? endpoint.tls : try await hosts.settings(for: url))
+      let response = try await transport.send(request, tls: isOwn ? endpoint.tls : try await hosts.settings(for: url, of: domain))
       guard [301, 302, 303, 307, 308].contains(response.status), !call.accepts(response.status), let location = response.headers.first(name: "Location") else { return response }
       let isRead = method == .GET || method == .HEAD
       guard isRead || response.status == 307 || response.status == 308 else { return response }
@@ -239,7 +247,7 @@ final class RegistryConnection: Sendable {
   private static func askTokenServer(
     _ request: RegistryRequest, _ domain: String, _ configuration: RegistryConfiguration, _ transport: RegistryTransport, _ hosts: RegistryHosts, _ clock: RegistryClock
   ) async throws -> (status: Int, headers: HTTPHeaders, body: [UInt8]) {
-    let tls = try await hosts.settings(for: request.url)
+    let tls = try await hosts.settings(for: request.url, of: domain)
     if request.url.scheme == .http {
       let (endpoint, _) = try await hosts.endpoint(for: domain)
       guard hosts.allowsPlainHTTP(to: request.url, from: endpoint) else {

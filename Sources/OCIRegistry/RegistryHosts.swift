@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import HostOS
 internal import NIOHTTP1
 package import NIOSSL
@@ -14,11 +13,14 @@ package struct RegistryCandidate: Hashable, Sendable {
   }
 
   /// What to try for a host, in order. Loopback hosts speak plain HTTP unless someone installed certificates for them;
-  /// insecure hosts are tried by TLS without verification before plain HTTP, as Docker does; all others only by verified TLS.
-  package static func list(for domain: String, isInsecure: Bool, hasCertificates: Bool) -> [RegistryCandidate] {
+  /// hosts named insecure on the command line are tried by TLS without verification before plain HTTP, as Docker does; all others only by verified
+  /// TLS. Settings say it as in BuildKit: `http` is plain HTTP, `insecure` TLS with any certificate, both together the one after the other.
+  package static func list(for domain: String, isInsecure: Bool, hasCertificates: Bool, settings: RegistryHostSettings = RegistryHostSettings()) -> [RegistryCandidate] {
     guard let url = RegistryURL(scheme: .https, authority: domain) else { return [] }
     let plain = RegistryCandidate(.http), verified = RegistryCandidate(.https), unverified = RegistryCandidate(.https, verifiesCertificate: false)
     if isInsecure { return [unverified, plain] }
+    if settings.isInsecure == true { return settings.plainHTTP ?? LoopbackHosts.contains(url.host) ? [unverified, plain] : [unverified] }
+    if let isPlain = settings.plainHTTP { return [isPlain ? plain : verified] }
     if LoopbackHosts.contains(url.host) {
       if hasCertificates { return [verified, plain] }
       return url.port == 443 ? [unverified, plain] : [plain, unverified]
@@ -46,11 +48,13 @@ final class RegistryHosts: Sendable {
   private let transport: RegistryTransport
   private let known = Mutex<[String: Found]>([:])
   private let certificates = Mutex<[String: HostCertificates]>([:])
+  private let roots: TrustedRoots.Cache
   private let probes = SharedWork<String, Found, Never>()
 
   init(_ configuration: RegistryConfiguration, _ transport: RegistryTransport) {
     self.configuration = configuration
     self.transport = transport
+    roots = TrustedRoots.Cache(configuration.environment)
   }
 
   /// The network name of a reference's domain.
@@ -59,6 +63,13 @@ final class RegistryHosts: Sendable {
   func isInsecure(_ authority: String) -> Bool {
     let host = RegistryURL(scheme: .https, authority: authority)?.host ?? authority
     return configuration.insecureHosts.contains(authority) || configuration.insecureHosts.contains(host)
+  }
+
+  private func settings(_ authority: String) -> RegistryHostSettings? { configuration.registries[authority] }
+
+  /// Named insecure anywhere: what it sends us to may be so too.
+  private func allowsAnything(_ authority: String) -> Bool {
+    isInsecure(authority) || settings(authority)?.isInsecure == true
   }
 
   /// The endpoint, and the challenges its first answer held where one was needed to tell (empty otherwise).
@@ -75,14 +86,16 @@ final class RegistryHosts: Sendable {
 
   private func find(_ domain: String) async throws -> Found {
     let address = RegistryHosts.address(of: domain)
-    let own = try await hostCertificates(address)
-    let candidates = RegistryCandidate.list(for: address, isInsecure: isInsecure(domain) || isInsecure(address), hasCertificates: !own.isEmpty)
+    let settings = settings(domain) ?? settings(address) ?? RegistryHostSettings()
+    let own = try await hostCertificates(address, settings), roots = try await roots.roots()
+    let isNamedInsecure = isInsecure(domain) || isInsecure(address)
+    let candidates = RegistryCandidate.list(for: address, isInsecure: isNamedInsecure, hasCertificates: !own.isEmpty, settings: settings)
     guard !candidates.isEmpty else { throw RegistryError(.network, "\"\(domain)\" is not a registry's address", host: domain) }
-    let allowsPlain = isInsecure(domain) || isInsecure(address)
+    let allowsPlain = isNamedInsecure || settings.plainHTTP == true || settings.isInsecure == true
     var failures: [(RegistryCandidate, any Error)] = []
     for (i, candidate) in candidates.enumerated() {
       guard let base = RegistryURL(scheme: candidate.scheme, authority: address) else { continue }
-      let tls = candidate.scheme == .https ? try own.configuration(verifies: candidate.verifiesCertificate, environment: configuration.environment) : nil
+      let tls = candidate.scheme == .https ? own.configuration(verifies: candidate.verifiesCertificate, roots: roots) : nil
       let endpoint = RegistryEndpoint(base: base, tls: tls, allowsPlainHTTP: allowsPlain)
       if candidates.count == 1 { return remember(domain, Found(endpoint: endpoint, challenges: [])) }
       do {
@@ -134,62 +147,26 @@ final class RegistryHosts: Sendable {
 
   /// Whether a registry may send us to `url` if that means plain HTTP: only where it or its goal was named insecure, or from this machine to this machine.
   func allowsPlainHTTP(to url: RegistryURL, from endpoint: RegistryEndpoint) -> Bool {
-    endpoint.allowsPlainHTTP || isInsecure(url.authority) || (LoopbackHosts.contains(endpoint.base.host) && LoopbackHosts.contains(url.host))
+    endpoint.allowsPlainHTTP || allowsAnything(url.authority) || settings(url.authority)?.plainHTTP == true
+      || (LoopbackHosts.contains(endpoint.base.host) && LoopbackHosts.contains(url.host))
   }
 
-  /// The TLS settings for an address met in a redirect or as a token server.
-  func settings(for url: RegistryURL) async throws -> TLSConfiguration? {
+  /// The TLS settings for an address that the registry `domain` sends us to, in a redirect or as its token server: its own, and the registry's authorities,
+  /// which a company's servers share. The registry's client certificate is not shown to others.
+  func settings(for url: RegistryURL, of domain: String) async throws -> TLSConfiguration? {
     guard url.scheme == .https else { return nil }
-    let own = try await hostCertificates(url.authority)
-    return try own.configuration(verifies: !(isInsecure(url.authority) || (LoopbackHosts.contains(url.host) && own.isEmpty)), environment: configuration.environment)
+    let address = RegistryHosts.address(of: domain)
+    let own = try await hostCertificates(url.authority, settings(url.authority) ?? RegistryHostSettings())
+    let registry = try await hostCertificates(address, settings(domain) ?? settings(address) ?? RegistryHostSettings())
+    let trusts = allowsAnything(url.authority) || allowsAnything(domain) || allowsAnything(address) || (LoopbackHosts.contains(url.host) && own.isEmpty && registry.isEmpty)
+    return own.configuration(verifies: !trusts, roots: try await roots.roots(), others: registry.authorities)
   }
 
-  private func hostCertificates(_ authority: String) async throws -> HostCertificates {
+  private func hostCertificates(_ authority: String, _ settings: RegistryHostSettings) async throws -> HostCertificates {
     if let known = certificates.withLock({ $0[authority] }) { return known }
     let directories = configuration.certificateDirectories
-    let found = try await Blocking.run { try HostCertificates(directories: directories, authority: authority) }
+    let found = try await Blocking.run { try HostCertificates(directories: directories, settings: settings, authority: authority) }
     certificates.withLock { $0[authority] = found }
     return found
-  }
-}
-
-/// The certificates someone installed for one registry, as Docker and containerd lay them out:
-/// `certs.d/<host[:port]>/*.crt` are authorities, `x.cert` with `x.key` a client certificate.
-struct HostCertificates: Sendable {
-  var authorities: [NIOSSLCertificate] = []
-  var client: (chain: [NIOSSLCertificate], key: NIOSSLPrivateKey)?
-  var isEmpty: Bool { authorities.isEmpty && client == nil }
-
-  /// Blocks; call through `Blocking.run`. Throws `RegistryError(.tls)` for a file that is there but cannot be read as what it is.
-  init(directories: [String], authority: String) throws {
-    guard !authority.contains("/"), authority != "..", authority != "." else { return }
-    for directory in directories {
-      let folder = directory + "/" + authority
-      guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { continue }
-      for name in names.sorted() {
-        let path = folder + "/" + name
-        do {
-          if name.hasSuffix(".crt") { authorities += try NIOSSLCertificate.fromPEMFile(path) }
-          if name.hasSuffix(".cert"), client == nil {
-            let key = folder + "/" + name.dropLast(5) + ".key"
-            client = (try NIOSSLCertificate.fromPEMFile(path), try NIOSSLPrivateKey(file: key, format: .pem))
-          }
-        } catch {
-          throw RegistryError(.tls, "cannot use the certificate \(path) of the registry \(authority)", host: authority, cause: error)
-        }
-      }
-    }
-  }
-
-  func configuration(verifies: Bool, environment: [String: String]) throws -> TLSConfiguration {
-    var tls = TLSConfiguration.makeClientConfiguration()
-    if !verifies { tls.certificateVerification = .none }
-    if let file = environment["SSL_CERT_FILE"], !file.isEmpty { tls.trustRoots = .file(file) }
-    if !authorities.isEmpty { tls.additionalTrustRoots = [.certificates(authorities)] }
-    if let client {
-      tls.certificateChain = client.chain.map { .certificate($0) }
-      tls.privateKey = .privateKey(client.key)
-    }
-    return tls
   }
 }

@@ -66,8 +66,15 @@ package struct TransportFailure: Error, CustomStringConvertible {
 
 /// The HTTP clients of a `RegistryClient`: one a proxy, made when first needed, on one small event-loop group that all share.
 final class RegistryTransport: Sendable {
+  /// Where a client's connections go.
+  private enum Way: Hashable {
+    case direct
+    case tunnel(ProxyEnvironment.Proxy)
+    /// Plain HTTP, which a proxy forwards.
+    case forwarded
+  }
   private struct State {
-    var clients: [ProxyEnvironment.Proxy?: HTTPClient] = [:]
+    var clients: [Way: HTTPClient] = [:]
     var isShutDown = false
   }
   private let state = Mutex(State())
@@ -79,14 +86,13 @@ final class RegistryTransport: Sendable {
 
   init(_ configuration: RegistryConfiguration) {
     self.configuration = configuration
-    proxies = ProxyEnvironment(configuration.environment)
+    proxies = ProxyEnvironment(configuration.environment, configured: configuration.proxies)
   }
 
-  private func client(for url: RegistryURL) throws -> HTTPClient {
-    let proxy = proxies.proxy(for: url)
-    return try state.withLock { state in
+  private func client(_ way: Way) throws -> HTTPClient {
+    try state.withLock { state in
       if state.isShutDown { throw TransportFailure(kind: .shutDown, description: "the registry client has been shut down") }
-      if let client = state.clients[proxy] { return client }
+      if let client = state.clients[way] { return client }
       var settings = HTTPClient.Configuration()
       settings.redirectConfiguration = .disallow
       settings.timeout = .init(
@@ -95,32 +101,59 @@ final class RegistryTransport: Sendable {
       settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = configuration.maximumTransfersPerHost + configuration.maximumRequestsPerHost
       // Failures to connect are this module's to judge and to retry.
       settings.connectionPool.retryConnectionEstablishment = false
-      if let proxy {
-        var authorization: HTTPClient.Authorization?
-        if let info = proxy.userInfo { authorization = .basic(credentials: Base64.encode(PercentEncoding.decode(info).utf8)) }
+      switch way {
+      case .direct: break
+      case .tunnel(let proxy):
+        let authorization = proxy.userInfo.map { HTTPClient.Authorization.basic(credentials: Base64.encode(PercentEncoding.decode($0).utf8)) }
         settings.proxy = proxy.kind == .socks5 ? .socksServer(host: proxy.host, port: proxy.port) : .server(host: proxy.host, port: proxy.port, authorization: authorization)
+      case .forwarded: settings.http1_1ConnectionDebugInitializer = ForwardedRequestForm.install
       }
       let client = HTTPClient(eventLoopGroupProvider: .shared(RegistryTransport.group), configuration: settings)
-      state.clients[proxy] = client
+      state.clients[way] = client
       return client
     }
   }
 
   /// Sends once, follows nothing. Throws `TransportFailure`, or `CancellationError` when the task was cancelled.
   func send(_ request: RegistryRequest, tls: TLSConfiguration?) async throws -> RegistryResponse {
+    let proxy = proxies.proxy(for: request.url)
+    if let proxy, case .unusable(let why) = proxy.kind { throw TransportFailure(kind: .other, description: "the proxy \(proxy.host):\(proxy.port): \(why)") }
     var wire = HTTPClientRequest(url: request.url.description)
-    wire.method = request.method
+    var way = proxy.map(Way.tunnel) ?? .direct
     wire.headers = request.headers
+    if let proxy, proxy.kind == .http, request.url.scheme == .http {
+      way = .forwarded
+      wire.url = proxy.address + request.url.path + (request.url.query.map { "?" + $0 } ?? "")
+      wire.headers.replaceOrAdd(name: "Host", value: request.url.authority)
+      if let authorization = proxy.authorization { wire.headers.replaceOrAdd(name: "Proxy-Authorization", value: authorization) }
+    }
+    wire.method = request.method
     wire.headers.replaceOrAdd(name: "User-Agent", value: configuration.userAgent)
     if request.url.scheme == .https { wire.tlsConfiguration = tls }
     if let body = request.body { wire.body = try await body() }
     do {
-      let response = try await client(for: request.url).execute(wire, deadline: .distantFuture)
+      let response = try await client(way).execute(wire, deadline: .distantFuture)
+      if response.status == .proxyAuthenticationRequired, way == .forwarded { throw HTTPClientError.proxyAuthenticationRequired }
       return RegistryResponse(status: Int(response.status.code), headers: response.headers, body: response.body, url: request.url,
         announcedLength: request.method == .HEAD ? nil : response.headers.first(name: "Content-Length").flatMap { Int64($0) })
     } catch {
-      throw RegistryTransport.failure(error)
+      throw RegistryTransport.failure(error, through: proxy)
     }
+  }
+
+  /// The same, saying which proxy it was at: only what the proxy itself did is told apart from what came of the registry behind it.
+  private static func failure(_ error: any Error, through proxy: ProxyEnvironment.Proxy?) -> any Error {
+    let error = failure(error)
+    guard let proxy, var failure = error as? TransportFailure else { return error }
+    switch failure.kind {
+    case .refused, .unknownHost:
+      // Of the proxy, and no other try helps.
+      failure.description = "the proxy \(proxy.address): \(failure.description)"
+      failure.kind = .other
+    case .shutDown: break
+    default: failure.description = "through the proxy \(proxy.address): \(failure.description)"
+    }
+    return failure
   }
 
   /// Makes an error of the network stack ours. Errors of a request body's source pass through as they are.
@@ -139,8 +172,8 @@ final class RegistryTransport: Sendable {
       case .deadlineExceeded, .getConnectionFromPoolTimeout: return make(.timeout, "no connection in time")
       case .remoteConnectionClosed, .uncleanShutdown, .requestStreamCancelled: return make(.broken, "the connection was closed")
       case .alreadyShutdown: return make(.shutDown, "the registry client has been shut down")
-      case .proxyAuthenticationRequired: return make(.other, "the proxy wants credentials")
-      case .invalidProxyResponse: return make(.other, "the proxy refused the connection")
+      case .proxyAuthenticationRequired: return make(.other, "the proxy wants other credentials (http://user:password@host:port in HTTPS_PROXY or HTTP_PROXY)")
+      case .invalidProxyResponse: return make(.other, "it refused the connection")
       default: return make(.other, error.shortDescription)
       }
     case let error as NIOConnectionError:

@@ -129,16 +129,18 @@ package struct RegistryURL: Hashable, Sendable, CustomStringConvertible {
 package enum PercentEncoding {
   /// Leaves only RFC 3986's unreserved characters as they are, which is right for query values and form fields alike.
   package static func encode(_ text: String) -> String {
-    let hex = Array("0123456789ABCDEF".utf8)
-    var out = [UInt8]()
+    var out = ""
     for c in text.utf8 {
       switch c {
-      case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x5f, 0x7e: out.append(c)
-      default: out += [0x25, hex[Int(c >> 4)], hex[Int(c & 15)]]
+      case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x5f, 0x7e: out.unicodeScalars.append(Unicode.Scalar(c))
+      default: out += encode(c)
       }
     }
-    return String(decoding: out, as: UTF8.self)
+    return out
   }
+
+  /// One byte, as `%2F`.
+  static func encode(_ byte: UInt8) -> String { (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true) }
 
   /// What is not a well-formed escape stays as it is.
   package static func decode(_ text: String) -> String {

@@ -167,6 +167,8 @@ struct TestRegistryState: Sendable {
     tokens[value] = (granted, now + Int64(lifetime ?? 60))
     var answer = JSONObject([("token", .string(value))])
     if let lifetime { answer["expires_in"] = .int(lifetime) }
+    // A login asks for what may stand for the password from then on.
+    if known, let identity, request.parameter("offline_token") == "true" { answer["refresh_token"] = .string(identity) }
     return TestResponse(status: 200, headers: [("Content-Type", "application/json")], body: JSONValue.object(answer).encoded())
   }
 

@@ -21,7 +21,7 @@ let composition = Composition { settings in
     obstacle = try Namespaces.enterIfPossible()
   #endif
   return try await EmbeddedBackend(
-    .init(root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries, obstacle: obstacle?.message, storeLimit: settings.storeLimit))
+    .init(root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries, config: settings.config, obstacle: obstacle?.message, storeLimit: settings.storeLimit))
 }
 
 exit(await Manifold.main(Array(CommandLine.arguments.dropFirst()), composition))

@@ -147,6 +147,21 @@ import Testing
   }
 
   @Test(arguments: [
+    ("r", true, nil, ["http"]), ("r", true, true, ["https!", "http"]), ("r", nil, true, ["https!"]), ("r", false, nil, ["https"]), ("localhost:5", nil, true, ["https!", "http"]),
+    ("localhost:5", false, nil, ["https"]), ("localhost:5", false, true, ["https!"]), ("localhost:5", nil, nil, ["http", "https!"]),
+  ] as [(String, Bool?, Bool?, [String])])
+  func settings(_ host: String, _ plain: Bool?, _ insecure: Bool?, _ expected: [String]) {
+    var settings = RegistryHostSettings()
+    (settings.plainHTTP, settings.isInsecure) = (plain, insecure)
+    func list(_ named: Bool) -> [String] {
+      RegistryCandidate.list(for: host, isInsecure: named, hasCertificates: false, settings: settings).map { $0.scheme.rawValue + ($0.verifiesCertificate ? "" : "!") }
+    }
+    #expect(list(false) == expected)
+    // The flag goes beyond what the configuration has.
+    #expect(list(true) == ["https!", "http"])
+  }
+
+  @Test(arguments: [
     ("https://r.example/", "https-proxy"), ("http://r.example/", "http-proxy"), ("https://localhost:5000/", nil), ("https://127.0.0.1/", nil), ("https://sub.corp.example/", nil),
     ("https://corp.example/", nil), ("https://notcorp.example/", "https-proxy"), ("https://dot.only/", "https-proxy"), ("https://a.dot.only/", nil), ("https://10.1.2.3/", nil), ("https://11.1.2.3/", "https-proxy"),
     ("https://port.example:8443/", nil), ("https://port.example/", "https-proxy"),
@@ -166,6 +181,30 @@ import Testing
     #expect(ProxyEnvironment(["ALL_PROXY": "socks5://s"]).proxy(for: url) == .init(kind: .socks5, host: "s", port: 1080, userInfo: nil))
     #expect(ProxyEnvironment(["HTTP_PROXY": "x:1", "NO_PROXY": "*"]).proxy(for: url) == nil)
     #expect(ProxyEnvironment([:]).proxy(for: url) == nil)
+    // The lower case counts when the upper is empty; Docker's configuration only when both are.
+    #expect(ProxyEnvironment(["HTTP_PROXY": "", "http_proxy": "low:1"], configured: ["HTTP_PROXY": "c:1"]).proxy(for: url)?.host == "low")
+    #expect(ProxyEnvironment([:], configured: ["HTTP_PROXY": "c:1", "NO_PROXY": "s"]).proxy(for: url)?.host == "c")
+    #expect(ProxyEnvironment(["no_proxy": "r"], configured: ["HTTP_PROXY": "c:1"]).proxy(for: url) == nil)
+    for text in ["https://p:1", "socks5://u:p@s", "ftp://x"] {
+      let kind = ProxyEnvironment.parse(text)?.kind
+      #expect({ if case .unusable? = kind { true } else { false } }(), "\(text)")
+    }
+    #expect(ProxyEnvironment.parse("http://[2001:db8::1]:3128")?.address == "http://[2001:db8::1]:3128")
+    #expect(ProxyEnvironment.parse("http://u:p%3A@h")?.authorization == "Basic " + Base64.encode("u:p:".utf8))
+  }
+
+  /// What Go's golang.org/x/net/http/httpproxy says of the same.
+  @Test(arguments: [
+    ("*.example", "https://a.example/", true), ("*.example", "https://example/", false), (".example:8443", "https://a.example:8443/", true), (".example:8443", "https://a.example/", false),
+    ("10.0.0.1", "https://10.0.0.1:5000/", true), ("10.0.0.1:5000", "https://10.0.0.1:5000/", true), ("10.0.0.1:5001", "https://10.0.0.1:5000/", false), ("10.0.0.0/8", "https://10.example/", false),
+    ("0.1", "https://10.0.0.1/", false), ("2001:db8::/32", "https://[2001:db8::5]/", true), ("2001:db9::/32", "https://[2001:db8::5]/", false), ("[2001:db8::5]:443", "https://[2001:db8::5]/", true),
+    ("2001:db8:0:0::5", "https://[2001:db8::5]/", true), ("[2001:db8::5]:80", "https://[2001:db8::5]/", false), ("x,,*", "https://a/", true), ("EXAMPLE", "https://www.example/", true),
+    ("0.0.0.0/0", "https://1.2.3.4/", true), ("10.0.0.0/33", "https://10.0.0.1/", false), (":80,.", "https://a/", false), ("", "https://[::1]:5000/", true), ("", "https://127.9.9.9/", true),
+    ("", "https://[::ffff:127.0.0.1]/", true), ("", "https://a/", false),
+  ])
+  func exceptions(_ list: String, _ url: String, _ direct: Bool) throws {
+    let proxy = ProxyEnvironment(["HTTPS_PROXY": "http://p:1", "NO_PROXY": list]).proxy(for: try #require(RegistryURL(url)))
+    #expect((proxy == nil) == direct)
   }
 }
 

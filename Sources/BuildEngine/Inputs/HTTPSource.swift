@@ -10,6 +10,7 @@ internal import LayerArchive
 internal import NIOCore
 internal import NIOHTTP1
 internal import OCIModel
+internal import OCIRegistry
 
 /// `http://` and `https://`: one file (BuildKit's source/http). What a URL gave is remembered by its entity tag, so that an
 /// unchanged file is asked about, not fetched.
@@ -132,29 +133,28 @@ struct HTTPSource: Op {
   }
 
   private func fetch(_ context: OpContext) async throws -> Fetched {
-    var message = HTTPClientRequest(url: url)
-    message.headers.add(name: "User-Agent", value: "manifold")
+    var headers = HTTPHeaders()
     // Asked for and undone, as Go's client does for the peers: a server that compresses on the way must not change the file.
-    message.headers.add(name: "Accept-Encoding", value: "gzip")
+    headers.add(name: "Accept-Encoding", value: "gzip")
     var unchanged: Fetched?
     if let known = try await remembered(), !known.etag.isEmpty {
-      message.headers.add(name: "If-None-Match", value: known.etag)
+      headers.add(name: "If-None-Match", value: known.etag)
       unchanged = known.file
     }
-    let response: HTTPClientResponse
+    let response: RegistryResponse
     do {
-      response = try await services.httpClient.execute(message, timeout: .minutes(30))
+      response = try await services.web.get(url, headers: headers)
     } catch let error where !(error is CancellationError) {
       throw BuildError(.unavailable, .build, "cannot fetch \(url)", suggestion: "check the address and this machine's network", cause: error)
     }
-    if response.status == .notModified, let unchanged { return unchanged }
-    guard (200..<300).contains(response.status.code) else {
-      throw BuildError(.unavailable, .build, "cannot fetch \(url): the server answered \(response.status.code) \(response.status.reasonPhrase)")
+    if response.status == 304, let unchanged { return unchanged }
+    guard (200..<300).contains(response.status) else {
+      throw BuildError(.unavailable, .build, "cannot fetch \(url): the server answered \(response.status) \(HTTPResponseStatus(statusCode: response.status).reasonPhrase)")
     }
     return try await save(response, context: context)
   }
 
-  private func save(_ response: HTTPClientResponse, context: OpContext) async throws -> Fetched {
+  private func save(_ response: RegistryResponse, context: OpContext) async throws -> Fetched {
     let total = response.headers.first(name: "Content-Length").flatMap { Int64($0) } ?? 0
     let status = context.progress.transfer(url, total: total)
     defer { status.finish() }

@@ -25,6 +25,8 @@ struct BaseImage: Sendable {
   var warnings: [String]
   /// Its own platform, where that is not the one asked for: an image that is no index is taken as it is.
   var otherPlatform: Platform?
+  /// The mirror that told what the name stands for.
+  var mirror: String?
 }
 
 /// Resolves image names for one build: each name once, whatever the platforms and however many steps use it. What was
@@ -40,6 +42,7 @@ final class ImageResolver: Sendable {
     var descriptor: OCIModel.Descriptor
     var bytes: [UInt8]
     var place: BaseImage.Place
+    var mirror: String?
   }
 
   init(store: ContentStore, images: LocalImages, client: RegistryClient) {
@@ -116,8 +119,8 @@ final class ImageResolver: Sendable {
       return flight
     }
     return try await flight.value {
-      let descriptor = if let pinned = try await self.pinned(reference) { pinned } else { try await self.client.resolve(reference) }
-      return Root(descriptor: descriptor, bytes: try await self.document(descriptor, of: reference), place: .registry)
+      let (descriptor, mirror) = if let pinned = try await self.pinned(reference) { (pinned, String?.none) } else { try await self.client.resolution(of: reference) }
+      return Root(descriptor: descriptor, bytes: try await self.document(descriptor, of: reference), place: .registry, mirror: mirror)
     }
   }
 
@@ -173,7 +176,7 @@ final class ImageResolver: Sendable {
       warnings.append("\(reference.familiar) is an image for \(config.platform.normalized), and is used for \(platform)")
     }
     return BaseImage(
-      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings, otherPlatform: other)
+      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings, otherPlatform: other, mirror: root.mirror)
   }
 
   private func config(_ descriptor: OCIModel.Descriptor, of reference: Reference, _ place: BaseImage.Place) async throws -> [UInt8] {

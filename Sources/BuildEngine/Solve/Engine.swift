@@ -52,7 +52,7 @@ package final class Engine: Sendable {
     self.emulation = emulation
     let collector = StoreCollector(store: store, refs: refs, limit: options.storeLimit)
     self.collector = collector
-    let services = EngineServices(store: store, refs: refs, executor: executor, collector: collector)
+    let services = EngineServices(store: store, refs: refs, executor: executor, collector: collector, network: options.registry)
     self.services = services
     let cache = StoredCache(
       id: "local", keys: SQLiteCacheKeyStorage(store: store), results: StoredResults(refs: refs))
@@ -74,14 +74,17 @@ package final class Engine: Sendable {
   package func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse {
     let exporters = try request.exports.map { try Exporters.make($0) }
     let caches = try CacheTransfer(request)
-    let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
+    let place = Digest.sha256(of: "internal:\(request.ref):snapshots")
+    var network = options.registry
+    // That a mirror was used is said where the image is looked up.
+    network.onNotice = { notice in if case .mirrorFailed = notice { progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: "\(notice)")])) } }
+    let registry = RegistryClient(network, credentials: ClientCredentials(service: client.credentials))
     registry.remember(uploads: StoredUploads(store))
     let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store))
     let session = SolveSession(
       id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry), recorder: recorder,
       keepsFailedStep: request.keepsFailedStep, stepTimeout: request.stepTimeout)
     let context = try? await client.files.directory(named: "context")
-    let place = Digest.sha256(of: "internal:\(request.ref):snapshots")
     let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
     defer { refs.notices.leave(listener) }
     do {

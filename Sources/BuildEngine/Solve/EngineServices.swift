@@ -1,4 +1,3 @@
-internal import AsyncHTTPClient
 internal import BuildExecutor
 internal import BuildInterface
 internal import BuildProgress
@@ -18,33 +17,19 @@ final class EngineServices: Sendable {
   let stepLogs: StepLogs
   let failedSteps = FailedSteps()
   let collector: StoreCollector
-  private let http = Mutex<HTTPClient?>(nil)
+  /// For what no registry has.
+  let web: WebClient
 
-  init(store: ContentStore, refs: RefStore, executor: any StepExecutor, collector: StoreCollector) {
+  init(store: ContentStore, refs: RefStore, executor: any StepExecutor, collector: StoreCollector, network: RegistryConfiguration) {
     self.store = store
     self.refs = refs
     self.executor = executor
     stepLogs = StepLogs(directory: store.root + "/logs")
     self.collector = collector
+    web = WebClient(network)
   }
 
-  /// Made at first use: most builds need none.
-  var httpClient: HTTPClient {
-    http.withLock { client in
-      if let client { return client }
-      let made = HTTPClient(eventLoopGroupProvider: .singleton, configuration: .init(redirectConfiguration: .follow(max: 10, allowCycles: false)))
-      client = made
-      return made
-    }
-  }
-
-  func shutdown() async {
-    let client = http.withLock { client in
-      defer { client = nil }
-      return client
-    }
-    try? await client?.shutdown()
-  }
+  func shutdown() async { await web.shutdown() }
 
   // MARK: Sessions
 

@@ -52,6 +52,7 @@ final class EngineGateway: FrontendGateway {
       image = try await ProgressTask(options.logName, id: "internal:\(session.id):\(options.platform):\(options.logName)", progress).run { vertex in
         let image = try await vertex.tellingRetries { try await resolve() }
         if image.place == .localStore { vertex.log("\(reference.familiar): taken from the local store") }
+        if let mirror = image.mirror { vertex.log("\(reference.familiar): from the mirror \(mirror)") }
         for warning in image.warnings { vertex.log(warning) }
         return image
       }

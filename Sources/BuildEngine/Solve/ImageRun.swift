@@ -28,7 +28,9 @@ extension Engine {
   package func run(
     _ request: RunRequest, client: any ClientServices, terminal: Terminal, say: @escaping @Sendable (String) -> Void
   ) async throws -> Int32 {
-    let registry = RegistryClient(options.registry, credentials: ClientCredentials(service: client.credentials))
+    var network = options.registry
+    network.onNotice = { say("\($0)") }
+    let registry = RegistryClient(network, credentials: ClientCredentials(service: client.credentials))
     do {
       let status = try await run(request, registry: registry, terminal: terminal, say: say)
       await registry.shutdown()
