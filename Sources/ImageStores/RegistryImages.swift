@@ -53,20 +53,13 @@ package final class RegistryImageDestination: ImageDestination {
 
   package func put(blob: OCIModel.Descriptor, from source: any ImageSource, progress: @escaping TransferProgressHandler) async throws {
     let (client, target) = (client, reference.repository)
-    var mounts = source.mountable.map { [$0] } ?? []
-    var content: any OCIRegistry.BlobSource = source
+    let mounts = source.mountable.map { [$0] } ?? []
     let store = (source as? LocalImageSource)?.store
-    if let store {
-      let origins = (try? await store.origins(of: blob.digest)) ?? []
-      mounts += origins
-      if store.size(of: blob.digest) == nil, !origins.isEmpty { content = OriginBlobSource(client: client, origins: origins) }
-    }
-    let (places, bytes) = (mounts, content)
     while true {
       let outcome = try await uploads.run(blob.digest, observer: progress) { emit in
-        let outcome = try await client.pushBlob(blob, from: bytes, to: target, mountFrom: places, progress: emit)
-        if let store, outcome != .exists { try? await store.noteOrigin(target, of: [blob.digest]) }
-        return outcome
+        // The store knows where it saw what: that can be mounted, and what it lacks read from there.
+        if let store { return try await client.pushBlob(blob, from: store, to: target, progress: emit) }
+        return try await client.pushBlob(blob, from: source, to: target, mountFrom: mounts, progress: emit)
       }
       // Another's failure may be its source's: try by ourselves.
       if case .joinedFailure = outcome { continue }
@@ -77,21 +70,5 @@ package final class RegistryImageDestination: ImageDestination {
   package func put(manifest: FetchedManifest, tagged: Bool) async throws {
     let name = tagged ? reference : reference.repository.with(digest: manifest.descriptor.digest)
     try await client.pushManifest(manifest.bytes, mediaType: manifest.descriptor.mediaType, to: name)
-  }
-}
-
-/// A part of a local image that was never brought here: from where it was seen.
-private struct OriginBlobSource: OCIRegistry.BlobSource {
-  let client: RegistryClient
-  let origins: [Reference]
-
-  func content(of descriptor: OCIModel.Descriptor, from offset: Int64) async throws -> BlobContent {
-    for origin in origins {
-      try Task.checkCancellation()
-      if (try? await client.blobExists(descriptor, in: origin)) == true { return client.blobContent(descriptor, from: origin, offset: offset) }
-    }
-    throw ImageStoreError(
-      .notFound, "\(descriptor.digest), a part of the image, is neither in the local store nor any more in \(origins.map(\.familiarName).joined(separator: ", "))",
-      advice: "Build or pull the image again.")
   }
 }

@@ -44,6 +44,13 @@ package struct StoredImage: Sendable {
     return platforms.filter { $0.os != "unknown" && seen.insert($0).inserted }
   }
 
+  /// The same, with these blobs counted as here: whoever asks can have them from elsewhere.
+  package func counting(_ reachable: Set<Digest>) -> StoredImage {
+    var out = self
+    for i in out.images.indices { out.images[i].missing.removeAll { reachable.contains($0.digest) } }
+    return out
+  }
+
   /// The image for a platform; without one the best for `host` of those that are here, else the first that is. `name` is for errors. Throws `ImageToolsError`.
   package func image(for wanted: Platform?, host: Platform, name: String) throws -> PlatformImage {
     if let wanted { return try exactly(wanted, name) }

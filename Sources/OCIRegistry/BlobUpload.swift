@@ -120,7 +120,6 @@ struct BlobUpload: Sendable {
     case .session(let begun)?: session = begun
     case nil: break
     }
-    report(0, .transferring)
     let isRemembered = memory != nil && descriptor.size >= BlobUpload.rememberedSize
     var progress = Progress(
       chunked: descriptor.size > configuration.chunkedUploadThreshold || (memory != nil && descriptor.size > configuration.resumableUploadThreshold), chunk: configuration.uploadChunkSize,
@@ -137,7 +136,7 @@ struct BlobUpload: Sendable {
       progress.offset = progress.taken
       progress.wasTaken = progress.taken > 0 && progress.sessions == 1
       progress.taken = 0
-      if progress.wasTaken { report(progress.offset, .transferring) }
+      report(progress.offset, .transferring)
       await note(current, progress)
       if try await upload(current, &progress) {
         if isRemembered { await memory?.forget(repository: repository.name, digest: descriptor.digest.description) }

@@ -179,7 +179,7 @@ final class RegistryConnection: Sendable {
   }
 
   func isTransient(_ failure: TransportFailure) -> Bool {
-    failure.kind.isTransient || ((failure.kind == .refused || failure.kind == .unknownHost) && hasAnswered.load(ordering: .relaxed))
+    failure.kind.isTransient || ([.refused, .unknownHost, .garbled].contains(failure.kind) && hasAnswered.load(ordering: .relaxed))
   }
 
   static func error(_ failure: TransportFailure, _ operation: RegistryOperation, host: String, request: String, attempts: Int) -> RegistryError {

@@ -56,7 +56,7 @@ package struct RegistryResponse: Sendable {
 /// Why no response came.
 package struct TransportFailure: Error, CustomStringConvertible {
   package enum Kind: Hashable, Sendable {
-    case refused, unknownHost, timeout, broken, tls, shutDown, other
+    case refused, unknownHost, timeout, broken, garbled, tls, shutDown, other
     /// Whether the same request may work a moment later.
     package var isTransient: Bool { self == .timeout || self == .broken }
   }
@@ -184,7 +184,7 @@ final class RegistryTransport: Sendable {
     case is ChannelError: return make(.broken, "the connection was closed")
     case let error as HTTPParserError:
       // A reply that ends early is a broken connection; one that is not HTTP is not going to be later.
-      return error == .invalidEOFState ? make(.broken, "the connection was closed before the answer was complete") : make(.other, "it does not speak HTTP (\(error))")
+      return error == .invalidEOFState ? make(.broken, "the connection was closed before the answer was complete") : make(.garbled, "it does not speak HTTP (\(error))")
     case is NIOSSLError, is BoringSSLError: return make(.tls, tlsText(error))
     default:
       let text = String(describing: error)

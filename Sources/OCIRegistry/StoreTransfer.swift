@@ -75,14 +75,34 @@ extension RegistryClient {
     }
   }
 
-  /// Pushes a blob from `store`; see `pushBlob(_:from:to:mountFrom:progress:)`.
+  /// Pushes a blob from `store`; see `pushBlob(_:from:to:mountFrom:progress:)`. What the store saw in other repositories is mounted from there if it can be, and
+  /// what it has not itself is read from there.
   @discardableResult
   package func pushBlob(
     _ descriptor: OCIModel.Descriptor, from store: ContentStore, to repository: Reference, mountFrom: [Reference] = [], progress: @escaping TransferProgressHandler = { _ in }
   ) async throws -> PushOutcome {
-    let outcome = try await pushBlob(descriptor, from: StoreBlobSource(store), to: repository, mountFrom: mountFrom, progress: progress)
+    let origins = (try? await store.origins(of: descriptor.digest)) ?? []
+    let isElsewhere = !origins.isEmpty && !store.contains(descriptor.digest)
+    let source: any OCIRegistry.BlobSource = isElsewhere ? OriginBlobSource(client: self, origins: origins) : StoreBlobSource(store)
+    let outcome = try await pushBlob(descriptor, from: source, to: repository, mountFrom: mountFrom + origins, progress: progress)
     if outcome != .exists { try? await store.noteOrigin(repository, of: [descriptor.digest]) }
     return outcome
+  }
+}
+
+/// A part of an image that was never brought here: from where it was seen.
+private struct OriginBlobSource: BlobSource {
+  let client: RegistryClient
+  let origins: [Reference]
+
+  func content(of descriptor: OCIModel.Descriptor, from offset: Int64) async throws -> BlobContent {
+    for origin in origins {
+      try Task.checkCancellation()
+      if (try? await client.blobExists(descriptor, in: origin)) == true { return client.blobContent(descriptor, from: origin, offset: offset) }
+    }
+    throw RegistryError(
+      .local, "\(descriptor.digest), a part of the image, is neither in the local store nor any more in \(origins.map(\.familiarName).joined(separator: ", "))",
+      advice: "Build or pull the image again.")
   }
 }
 

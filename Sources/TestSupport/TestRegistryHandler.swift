@@ -117,7 +117,9 @@ final class TestRegistryHandler: ChannelInboundHandler {
       case .loseAnswer?: return breakOff(context, registry)
       case .truncate(let count)?: cut = count
       case .corrupt?: if !response.body.isEmpty { response.body[response.body.count / 2] ^= 0xff }
-      case .claim(let length)?: response.claimed = length
+      case .claim(let length)?:
+        response.claimed = length
+        keepAlive = false
       case .surplus(let count)?:
         response.body += [UInt8](repeating: 0, count: count)
         response.isChunked = true

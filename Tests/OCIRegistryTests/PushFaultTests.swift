@@ -115,6 +115,30 @@ import Testing
   }
 }
 
+@Suite struct RetryWordsTests {
+  @Test func waitsAreNeverToldAsNone() {
+    func told(_ wait: Duration) -> String { RegistryRetry(host: "h:5000", request: "PUT http://h:5000/v2/a/manifests/1", reason: "503 Service Unavailable", wait: wait, attempt: 2, maximumAttempts: 6).description }
+    #expect(told(.milliseconds(1)) == "h:5000: 503 Service Unavailable [PUT http://h:5000/v2/a/manifests/1]: trying again in 0.1 s (try 2 of 6)")
+    #expect(told(.milliseconds(1200)).contains("in 1.2 s ") && told(.seconds(3)).contains("in 3 s ") && told(.milliseconds(10_100)).contains("in 11 s "))
+  }
+
+  /// The budget that `RetryPolicy` documents.
+  @Test func theBudgetIsWhatIsWritten() {
+    func waits(_ status: Int, _ retryAfter: Duration?) -> [Duration] {
+      var waits: [Duration] = []
+      for attempt in 1...20 {
+        guard case .retry(let wait) = RetryPolicy().decision(afterAttempt: attempt, .status(status, retryAfter: retryAfter), random: 1) else { break }
+        waits.append(wait)
+      }
+      return waits
+    }
+    #expect(waits(503, nil).count == 5 && waits(503, nil).reduce(.zero, +) < .seconds(5))
+    let limited = waits(429, nil).reduce(.zero, +)
+    #expect(waits(429, nil).count == 5 && limited > .seconds(25) && limited < .seconds(35))
+    #expect(waits(429, .seconds(90)).count == 5 && waits(429, .seconds(91)).isEmpty && waits(404, nil).isEmpty)
+  }
+}
+
 @Suite struct ResumedPushTests {
   private func store(_ scratch: ScratchDirectory) async throws -> ContentStore { try await ContentStore.open(root: scratch.path + "/root") }
 

@@ -22,7 +22,11 @@ import Testing
       #expect(try await client.fetchBlob(descriptor, from: registry.reference("app"), into: store) == false)
       #expect(registry.requests.count == count)
       let outcome = try await client.pushBlob(descriptor, from: store, to: registry.reference("copy"))
-      #expect(outcome == .uploaded && registry.blob(descriptor.digest, in: "copy") == bytes)
+      // The store knows where it came from.
+      #expect(outcome == .mounted(from: "app") && registry.blob(descriptor.digest, in: "copy") == bytes)
+      registry.set { $0.supportsMount = false }
+      let sent = try await client.pushBlob(descriptor, from: store, to: registry.reference("other"))
+      #expect(sent == .uploaded && registry.blob(descriptor.digest, in: "other") == bytes)
     }
     try await store.close()
   }

@@ -6,6 +6,7 @@ internal import HostOS
 internal import ImageTools
 internal import OCIModel
 internal import OCIRegistry
+internal import Synchronization
 
 /// `manifold push`: docker's.
 struct PushCommand: AsyncParsableCommand {
@@ -16,9 +17,11 @@ struct PushCommand: AsyncParsableCommand {
         manifold push reg/me/app:1
         manifold push --platform linux/arm64 reg/me/app:1
         manifold push --all-tags reg/me/app
+        manifold push --resume reg/me/app:1
 
       All platforms that are in the store go, with their index and their attestations; what the index lists and the store lacks is told. With one --platform its \
-      manifest goes alone, with several an index of these. The tag is set last.
+      manifest goes alone, with several an index of these. The tag is set last. \
+      What the registry has is not sent again, and large layers that an earlier push left half-sent are taken up where it stopped.
       """)
 
   @OptionGroup var global: GlobalOptions
@@ -26,6 +29,7 @@ struct PushCommand: AsyncParsableCommand {
   @Option(
     name: .customLong("platform"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp("Only these platforms: os/arch[/variant]. May be repeated, or separated by commas.", valueName: "platform")) var platforms: [String] = []
+  @Flag(name: .customLong("resume"), help: "Go on with a push that was broken off, and say how much of it was there. (Every push goes on so; it only does not say it.)") var resume = false
   @Flag(name: .shortAndLong, help: "Print only the image's full name.") var quiet = false
   @Option(name: .customLong("progress"), parsing: .unconditional, help: ArgumentHelp("auto, tty, plain, rawjson, quiet or none.", valueName: "view")) var progress = "auto"
   @Flag(name: .customLong("disable-content-trust"), help: .hidden) var disableContentTrust = false
@@ -42,18 +46,25 @@ struct PushCommand: AsyncParsableCommand {
     let wanted = try StoreAccess.platforms(platforms, host: facts.host)
     let given = try StoreAccess.reference(name)
     let mode = quiet ? .quiet : try StoreAccess.view(progress)
-    let (allTags, quiet) = (allTags, quiet)
+    let (allTags, quiet, resume) = (allTags, quiet, resume)
     try await StoreAccess.withStoreAndRegistry(global) { engine, client in
       if !allTags, given != given.withDefaultTag, !quiet { Terminal.output("Using default tag: latest\n") }
       let images = try await Self.images(given, allTags: allTags, engine.store)
       if !quiet { Terminal.output("The push refers to repository [\(given.name)]\n") }
       for (reference, image) in images {
+        let image = image.counting(try await Self.reachable(image, engine.store))
         let selection = try await Blocking.run { try ImageSelection(image, platforms: wanted, name: reference.familiar, store: engine.store) }
         if let note = ImageNotes.leftOut(selection, "pushed", reference.familiar) { Terminal.error("note: \(TerminalText.singleLine(note))\n") }
         let sources = try await Self.mounts(selection, to: reference, engine.store)
+        let found = PushedBefore()
         try await TransferView.run("pushing \(reference.familiar)", mode) { view in
-          try await StorePush(client, from: engine.store, progress: view.handler).push(selection, to: reference, mountFrom: sources)
+          let progress: TransferProgressHandler = { event in
+            found.note(event)
+            view.follow(event)
+          }
+          try await StorePush(client, from: engine.store, progress: progress).push(selection, to: reference, mountFrom: sources)
         }
+        if resume, !quiet { Terminal.error("note: \(found.text(of: selection.blobs.count))\n") }
         Terminal.output(quiet ? "\(reference)\n" : "\(reference.tag ?? ""): digest: \(selection.root.digest) size: \(selection.root.size)\n")
       }
     }
@@ -71,6 +82,13 @@ struct PushCommand: AsyncParsableCommand {
     return try await Blocking.run { try chosen.sorted { $0.reference.familiar < $1.reference.familiar }.map { ($0.reference, try store.storedImage($0.descriptor)) } }
   }
 
+  /// Parts that are not here, and were seen in registries.
+  private static func reachable(_ image: StoredImage, _ store: ContentStore) async throws -> Set<Digest> {
+    var found: Set<Digest> = []
+    for part in Set(image.images.flatMap(\.missing).map(\.digest)) where try await !store.origins(of: part).isEmpty { found.insert(part) }
+    return found
+  }
+
   /// Other repositories of the registry that the store knows to have had some of it.
   private static func mounts(_ selection: ImageSelection, to target: Reference, _ store: ContentStore) async throws -> [Reference] {
     let blobs = Set(selection.blobs.map(\.digest))
@@ -82,6 +100,33 @@ struct PushCommand: AsyncParsableCommand {
         found.append(image.reference.repository)
       }
       return found
+    }
+  }
+}
+
+/// How much of a push an earlier one had done.
+final class PushedBefore: Sendable {
+  private let state = Mutex<(sent: Set<Digest>, there: Set<Digest>, resumed: [Digest: Int64])>(([], [], [:]))
+
+  func note(_ event: TransferProgress) {
+    state.withLock { state in
+      let digest = event.descriptor.digest
+      switch event.state {
+      case .exists: state.there.insert(digest)
+      // The first word of a transfer says where it begins.
+      case .transferring where event.bytes > 0 && !state.sent.contains(digest) && state.resumed[digest] == nil: state.resumed[digest] = event.bytes
+      case .transferring where event.bytes == 0: state.sent.insert(digest)
+      default: break
+      }
+    }
+  }
+
+  func text(of count: Int) -> String {
+    state.withLock { state in
+      // Nothing was asked for: the manifest was there, and so all of it.
+      if state.there.isEmpty, state.sent.isEmpty, state.resumed.isEmpty { return "all of it was there" }
+      let half = state.resumed.values.reduce(0, +)
+      return "\(state.there.count) of \(count) configs and layers were there already" + (half > 0 ? ", and \(HumanFigures.size(half)) of what was half-sent" : "")
     }
   }
 }

@@ -18,7 +18,9 @@ final class TransferView: Sendable {
   static func run<T: Sendable>(_ name: String, _ mode: ProgressMode, _ body: (TransferView) async throws -> T) async throws -> T {
     let display = ProgressDisplay(mode: mode, environment: RegistryConfiguration.processEnvironment)
     do {
-      let value = try await ProgressTask(name, id: name, display).run { task in try await body(TransferView(task)) }
+      let value = try await ProgressTask(name, id: name, display).run { task in
+        try await RegistryRetry.$observer.withValue({ task.log($0.description) }) { try await body(TransferView(task)) }
+      }
       await display.finish()
       return value
     } catch {
@@ -34,7 +36,8 @@ final class TransferView: Sendable {
     switch progress.state {
     case .waiting: break
     case .transferring: show(progress.descriptor, verb, progress.bytes)
-    case .retrying(let attempt): task.log("\(verb) \(progress.descriptor.digest): attempt \(attempt)")
+    // Told as lines, by the observer.
+    case .retrying: break
     case .exists: if progress.direction == .push { task.done("\(progress.descriptor.digest): already there") }
     case .mounted(let from): task.done("\(progress.descriptor.digest): mounted from \(from)")
     case .done: show(progress.descriptor, verb, progress.descriptor.size, ends: true)
