@@ -61,6 +61,7 @@ var parts: [Part] = [
   Part("ImageTools", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores"], external: [nioCore]),
   Part("BuildkitdConfig", own: ["HostOS", "OCIRegistry"], external: [toml]),
   Part("DockerEngine", own: ["OCIModel", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
+  Part("ImageChecks", own: ["OCIModel", "OCIRegistry", "ContentStore", "ImageStores", "LayerArchive", "Binaries", "HostOS"], external: [nioCore]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
   Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
@@ -69,7 +70,7 @@ var parts: [Part] = [
   Part(
     "BuildEngine",
     own: [
-      "OCIModel", "PathPatterns", "DockerfileSyntax", "BuildKitProto", "LLB", "BuildInterface", "BuildProgress", "HostOS", "LayerArchive", "ContentStore",
+      "OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildKitProto", "LLB", "BuildInterface", "BuildProgress", "HostOS", "LayerArchive", "ContentStore",
       "OCIRegistry", "BuildSolver", "DockerfileFrontend", "BuildSnapshots", "BuildExecutor", "BuildOutputs",
     ], external: [protobuf, grdb, http, nioCore, nioHTTP1]),
   Part(
@@ -82,9 +83,9 @@ var parts: [Part] = [
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "BuildSolver", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   Part(
     "FuzzTargets",
-    own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "BuildExecutor"]),
+    own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "ImageChecks", "BuildExecutor"]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "DockerEngine"], external: [arguments, nioCore]),
+  Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "ImageChecks", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 
@@ -120,6 +121,7 @@ let suites = [
   Suite("HostOS"),
   Suite("ImageStores", external: [nioCore], support: true),
   Suite("ImageTools"),
+  Suite("ImageChecks", external: [nioCore]),
   Suite("Integration", own: ["HostOS", "OCIModel", "LayerArchive", "TestSupport"]),
   Suite("LayerArchive"),
   Suite("LLB", external: [protobuf], golden: true),

@@ -7,6 +7,8 @@ package struct PEBinary: Sendable, Equatable {
   package let is64Bit: Bool
   package let isLibrary: Bool
   package let subsystem: UInt16
+  /// It has a CLR header: .NET runs it, on whatever machine.
+  package let isManaged: Bool
 
   /// Throws `BinaryError`, or what `read` throws. Reads less than a kilobyte.
   package init(reading read: ByteReader) throws {
@@ -30,6 +32,12 @@ package struct PEBinary: Sendable, Equatable {
     case let magic: throw BinaryError(.malformed, "PE optional header with magic \(magic)")
     }
     subsystem = try header.u16(24 + 68)
+    // The fifteenth data directory, of images that have so many (the number is the field before the first).
+    let count = 24 + (is64Bit ? 108 : 92)
+    let directory = count + 4 + 14 * 8
+    let more = try read(offset, directory + 8)
+    let wide = FieldReader(bytes: more, bigEndian: false, what: "PE header")
+    isManaged = Int(optionalSize) >= directory + 8 - 24 && more.count == directory + 8 ? try wide.u32(count) > 14 && wide.u32(directory) != 0 : false
   }
 
   package init(parsing bytes: [UInt8]) throws {

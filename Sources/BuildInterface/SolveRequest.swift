@@ -21,6 +21,8 @@ package struct SolveRequest: Sendable {
   package var keepsFailedStep = false
   /// Seconds after which a step fails. Of this engine alone.
   package var stepTimeout: Double?
+  /// What happens when a layer made here holds programs for another CPU than its image's. Of this engine alone.
+  package var architectureCheck = ArchitectureCheckMode.off
 
   package init(
     ref: String, definition: Pb_Definition? = nil, frontend: String = "", frontendAttributes: [String: String] = [:],
@@ -37,6 +39,15 @@ package struct SolveRequest: Sendable {
     self.cacheExports = cacheExports
     self.entitlements = entitlements
   }
+}
+
+/// `--arch-check`.
+package enum ArchitectureCheckMode: String, Sendable, CaseIterable {
+  /// Each is shown, with the line that put it there.
+  case warn
+  /// The build fails before anything is written, pushed or named.
+  case fail
+  case off
 }
 
 /// One exporter with its attributes, by the peers' names (`image`, `oci`, `local`, `tar`, `docker`; `name`, `push`, `compression`…).

@@ -60,6 +60,10 @@ enum SnapshotTables {
         """),
     // A layer of merged trees is what it is over nothing, whatever it lies on.
     StoreMigration("snapshots", 3, sql: "ALTER TABLE ref ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;"),
+    // What was once found out about a layer's files by looking at all of them.
+    StoreMigration(
+      "snapshots", 4,
+      sql: "CREATE TABLE ref_note (ref TEXT PRIMARY KEY REFERENCES ref(id) ON DELETE CASCADE, note TEXT NOT NULL) WITHOUT ROWID"),
   ]
 }
 

@@ -192,6 +192,50 @@ int hostos_tree_usage(int dirfd, const char *path, struct hostos_usage *out) {
   return 0;
 }
 
+// `path` holds the way to here, with a slash at its end unless it is the beginning.
+static int programs_below(int dirfd, const char *name, dev_t device, int depth, char *path, size_t length, hostos_program_found found, void *context) {
+  int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return 0;
+  DIR *dir = fdopendir(fd);
+  if (!dir) {
+    close(fd);
+    return 0;
+  }
+  struct dirent *entry;
+  int stop = 0;
+  while (!stop && (entry = readdir(dir))) {
+    const char *n = entry->d_name;
+    size_t size = strlen(n);
+    if (n[0] == '.' && (n[1] == 0 || (n[1] == '.' && n[2] == 0))) continue;
+    if (entry->d_type != DT_REG && entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) continue;
+    struct stat s;
+    if (fstatat(fd, n, &s, AT_SYMLINK_NOFOLLOW) != 0 || s.st_dev != device || length + size + 2 > PATH_MAX) continue;
+    memcpy(path + length, n, size + 1);
+    if (S_ISDIR(s.st_mode)) {
+      path[length + size] = '/';
+      path[length + size + 1] = 0;
+      if (depth < hostos_usage_depth) stop = programs_below(fd, n, device, depth + 1, path, length + size + 1, found, context);
+    } else if (S_ISREG(s.st_mode) && (s.st_mode & 0111) && s.st_size >= 52) {
+      unsigned char head[64] = {0};
+      int file = openat(fd, n, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+      if (file < 0) continue;
+      ssize_t count = pread(file, head, sizeof head, 0);
+      close(file);
+      if (count >= 52 && memcmp(head, "\177ELF", 4) == 0) stop = found(context, path, head);
+    }
+  }
+  closedir(dir);
+  return stop;
+}
+
+int hostos_programs(int dirfd, hostos_program_found found, void *context) {
+  struct stat s;
+  if (fstat(dirfd, &s) != 0) return -errno;
+  char path[PATH_MAX + 1] = "";
+  programs_below(dirfd, ".", s.st_dev, 0, path, 0, found, context);
+  return 0;
+}
+
 int hostos_mount_id(int fd, uint64_t *out) {
 #if defined(__linux__) && defined(STATX_MNT_ID)
   struct statx s;

@@ -10,6 +10,7 @@ package struct FuzzTarget: Sendable, CustomStringConvertible {
   package static let all = [
     FuzzTarget(name: "tar", maximumLength: 16 << 10, run: TarFuzz.read),
     FuzzTarget(name: "layer", maximumLength: 16 << 10, run: LayerFuzz.apply),
+    FuzzTarget(name: "filetable", maximumLength: 16 << 10, run: FileTableFuzz.run),
     FuzzTarget(name: "compression", maximumLength: 8 << 10, run: CompressionFuzz.run),
     FuzzTarget(name: "documents", maximumLength: 4 << 10, run: DocumentFuzz.run),
     FuzzTarget(name: "dockerfile", maximumLength: 4 << 10, run: DockerfileFuzz.parse),

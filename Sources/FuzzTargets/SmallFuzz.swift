@@ -19,7 +19,14 @@ enum DefinitionFuzz {
 
 enum BinaryFuzz {
   static func run(_ bytes: [UInt8]) throws {
-    _ = try? ExecutableFile(parsing: bytes).platform
+    if let file = try? ExecutableFile(parsing: bytes) {
+      for platform in [Platform(os: "linux", architecture: "arm", variant: "v6"), Platform(os: "windows", architecture: "amd64"), Platform(os: "linux", architecture: "ppc64le")] {
+        _ = file.misfit(on: platform, arm: ARMAttributes(parsing: bytes))
+      }
+      _ = file.isAtHome(in: [String(decoding: bytes.suffix(40), as: UTF8.self)])
+    }
+    _ = ARMAttributes(parsing: bytes, bigEndian: bytes.last == 1)
+    _ = try? ARMAttributes { offset, count in offset < UInt64(bytes.count) ? Array(bytes[Int(offset)...].prefix(count)) : [] }
     _ = try? ELFBinary(parsing: bytes).platform
     _ = try? PEBinary(parsing: bytes).platform
   }

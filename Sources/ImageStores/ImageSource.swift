@@ -11,6 +11,8 @@ package protocol ImageSource: OCIRegistry.BlobSource {
   func manifest(_ descriptor: Descriptor) async throws -> FetchedManifest
   /// The registry and repository that its blobs can be mounted from; nil for others.
   var mountable: Reference? { get }
+  /// Whether a blob is there, and how large it is; nothing of it is read.
+  func presence(of descriptor: Descriptor) async throws -> BlobPresence
 }
 
 extension ImageSource {

@@ -58,6 +58,11 @@ package struct LayoutImageSource: ImageSource {
     return CheckedBlob.content(reader, descriptor, from: offset, location)
   }
 
+  package func presence(of descriptor: OCIModel.Descriptor) async throws -> BlobPresence {
+    let layout = try await opened.get(path)
+    return try await Blocking.run { layout.size(of: descriptor.digest).map { .present(size: $0) } ?? .absent }
+  }
+
   /// The layout itself, for those who take whole files.
   func layout() async throws -> OCILayout { try await opened.get(path) }
 }

@@ -34,6 +34,11 @@ package struct LocalImageSource: ImageSource {
     return try await StoreBlobSource(store).content(of: descriptor, from: offset)
   }
 
+  package func presence(of descriptor: OCIModel.Descriptor) async throws -> BlobPresence {
+    let store = store
+    return try await Blocking.run { store.size(of: descriptor.digest).map { .present(size: $0) } ?? .absent }
+  }
+
   private static func advice(_ descriptor: OCIModel.Descriptor) -> String? {
     descriptor.platform.map { "The store has the image without \($0.fullDescription): pull or build it for that platform too." } ?? "Build or pull the image again."
   }

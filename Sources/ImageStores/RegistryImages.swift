@@ -26,6 +26,8 @@ package struct RegistryImageSource: ImageSource {
     client.blobContent(descriptor, from: reference.repository, offset: offset)
   }
 
+  package func presence(of descriptor: OCIModel.Descriptor) async throws -> BlobPresence { try await client.blobPresence(descriptor, in: reference.repository) }
+
   func fetch(_ blob: OCIModel.Descriptor, into store: ContentStore, progress: @escaping TransferProgressHandler) async throws {
     try await client.fetchBlob(blob, from: reference.repository, into: store, progress: progress)
   }

@@ -1,11 +1,11 @@
 import CHostOS
 
 /// Marks of deletion: in layers (OCI image-spec, layer.md, "Whiteouts") and in overlay filesystems.
-enum Whiteout {
-  static let prefix: ByteString = ".wh."
-  static let opaque: ByteString = ".wh..wh..opq"
+package enum Whiteout {
+  package static let prefix: ByteString = ".wh."
+  package static let opaque: ByteString = ".wh..wh..opq"
   /// AUFS's own files; nothing in a layer has these names.
-  static let metaPrefix: ByteString = ".wh..wh."
+  package static let metaPrefix: ByteString = ".wh..wh."
 
   static func opaqueAttribute(userXattr: Bool) -> String { userXattr ? "user.overlay.opaque" : "trusted.overlay.opaque" }
   static let opaqueAttributes = ["trusted.overlay.opaque", "user.overlay.opaque"]

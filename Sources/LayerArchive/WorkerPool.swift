@@ -9,11 +9,11 @@ import CHostOS
 #endif
 
 /// A lock with a condition. @unchecked: it is what protects others.
-final class Monitor: @unchecked Sendable {
+package final class Monitor: @unchecked Sendable {
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-  init() {
+  package init() {
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(condition, nil)
   }
@@ -23,15 +23,15 @@ final class Monitor: @unchecked Sendable {
     mutex.deallocate()
     condition.deallocate()
   }
-  func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
+  package func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body()
   }
   /// Inside `locked` only.
-  func wait() { pthread_cond_wait(condition, mutex) }
-  func signalAll() { pthread_cond_broadcast(condition) }
-  func signalOne() { pthread_cond_signal(condition) }
+  package func wait() { pthread_cond_wait(condition, mutex) }
+  package func signalAll() { pthread_cond_broadcast(condition) }
+  package func signalOne() { pthread_cond_signal(condition) }
 }
 
 /// Threads of our own: compression must use neither Swift's cooperative threads nor the pool that waits on files.

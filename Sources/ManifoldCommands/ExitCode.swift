@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import BuildInterface
 internal import BuildkitdConfig
+internal import ImageChecks
 internal import ImageStores
 internal import OCIModel
 internal import OCIRegistry
@@ -31,6 +32,7 @@ enum ManifoldExit {
       }
     case let error as RegistryError: error.code == .local ? build : registry
     case is OCIError, is ValidationError, is ConfigError: usage
+    case let error as ImageCheckError: error.code == .damaged ? build : usage
     case let error as ImageStoreError: error.code == .invalidContent ? build : usage
     default: build
     }

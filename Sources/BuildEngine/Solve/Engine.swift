@@ -122,6 +122,7 @@ package final class Engine: Sendable {
     session.recorder.graph(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
     try await checkSteps(result, request: request, progress: progress)
     var source = try await exportSource(result, request: request)
+    if !exporters.isEmpty { try await ArchitectureCheck(mode: request.architectureCheck, progress: progress).run(source, result) }
     let cached = try await cacheTargets(result, source)
     if caches.isInline {
       source.inlineCache = { target, form in

@@ -78,7 +78,7 @@ enum ErrorTranslation {
 
 extension SourceLocation {
   /// The first range of it.
-  fileprivate var place: SourcePlace? {
+  var place: SourcePlace? {
     guard let range = ranges.first else { return nil }
     let first = max(1, range.startLine), last = max(first, range.endLine)
     return SourcePlace(filename: map.filename, data: map.data, lines: first...last)

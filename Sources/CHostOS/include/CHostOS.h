@@ -62,6 +62,11 @@ struct hostos_usage {
 /// entered meanwhile counts nothing. Nothing is opened but directories.
 int hostos_tree_usage(int dirfd, const char *path, struct hostos_usage *out);
 
+/// A program's path beneath the tree and its file's first 64 bytes, zeros behind its end. Not 0: no more of them.
+typedef int (*hostos_program_found)(void *context, const char *path, const unsigned char *head);
+/// The executable files beneath a directory, on its device, that begin as ELF files do; no link is followed. What vanishes meanwhile, or cannot be read, is left out.
+int hostos_programs(int dirfd, hostos_program_found found, void *context);
+
 int hostos_chmod(int dirfd, const char *name, uint32_t mode);  // never through a symbolic link
 int hostos_chown(int dirfd, const char *name, uint32_t uid, uint32_t gid);
 /// Nanoseconds since 1970. INT64_MIN leaves a time as it is.

@@ -183,6 +183,12 @@ struct BuildCommand: AsyncParsableCommand {
   @Flag(name: .customLong("debug-on-error"), help: "When a step fails, open its shell in its filesystem, at its platform.")
   var debugOnError = false
 
+  @Option(
+    name: .customLong("arch-check"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Programs for another CPU than their image's, in layers that this build makes: warn, fail (before anything is pushed or named) or off.", valueName: "mode"))
+  var architectureCheck = ArchitectureCheckMode.warn
+
   @OptionGroup var limits: LimitOptions
 
   @OptionGroup(visibility: .hidden) var toCome: BuildOptionsToCome
@@ -198,3 +204,5 @@ struct BuildCommand: AsyncParsableCommand {
     try await Interruption.guarding { _ in try await Deadline.within(seconds, tooLong) { try await build.run(composition) } }
   }
 }
+
+extension ArchitectureCheckMode: ExpressibleByArgument {}

@@ -80,6 +80,7 @@ extension BuildCommand {
       ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: exports, cacheImports: caches.imports,
       cacheExports: caches.exports, entitlements: try allowed())
     request.keepsFailedStep = debugOnError
+    request.architectureCheck = architectureCheck
     request.stepTimeout = try limits.checkedStepTimeout()
     _ = try limits.checkedTimeout()
     return BuildPlan(
