@@ -13,13 +13,14 @@ final class RegistryProcess: Sendable {
   /// `password`: for the user "me" with the password "secret".
   enum Access { case open, password }
 
-  /// `name` tells several in one directory apart.
-  static func start(in directory: String, access: Access = .open, name: String = "registry") async throws -> RegistryProcess {
+  /// `name` tells several in one directory apart. `tls` is a folder with `server.pem` and `server.key`; `mirrored` the address of a registry that it is a pull-through mirror of.
+  static func start(in directory: String, access: Access = .open, name: String = "registry", tls: String? = nil, mirrored: String? = nil) async throws -> RegistryProcess {
     let storage = directory + "/" + name
     let configuration = """
       version: 0.1
       storage: {filesystem: {rootdirectory: \(storage)}, delete: {enabled: true}}
-      http: {addr: "127.0.0.1:0"}
+      http: {addr: "127.0.0.1:0"\(tls.map { ", tls: {certificate: \($0)/server.pem, key: \($0)/server.key}" } ?? "")}
+      \(mirrored.map { "proxy: {remoteurl: \"\($0)\"}" } ?? "")
       \(access == .password ? "auth: {htpasswd: {realm: tests, path: \(directory)/\(name).htpasswd}}" : "")
       """
     if access == .password { try Files.writeAtomically(Array("me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n".utf8), to: "\(directory)/\(name).htpasswd", durable: false) }
