@@ -2,6 +2,7 @@ internal import AsyncHTTPClient
 internal import NIOCore
 internal import NIOHTTP1
 internal import OCIModel
+internal import Synchronization
 
 /// How a blob came to be in the repository.
 public enum PushOutcome: Hashable, Sendable {
@@ -122,7 +123,7 @@ struct BlobUpload: Sendable {
     }
     let isRemembered = memory != nil && descriptor.size >= BlobUpload.rememberedSize
     var progress = Progress(
-      chunked: descriptor.size > configuration.chunkedUploadThreshold || (memory != nil && descriptor.size > configuration.resumableUploadThreshold), chunk: configuration.uploadChunkSize,
+      chunked: descriptor.size > configuration.chunkedUploadThreshold || (memory != nil && descriptor.size > configuration.resumableUploadThreshold && !connection.refusesChunks.load(ordering: .relaxed)), chunk: configuration.uploadChunkSize,
       memory: isRemembered ? memory : nil)
     if isRemembered, let (taken, offset) = await recalled() {
       if let unused = session { await cancel(unused) }
@@ -206,6 +207,7 @@ struct BlobUpload: Sendable {
           return false
         case .whole:
           (progress.chunked, progress.refusesChunks, progress.isGuess, progress.misplaced) = (false, true, false, 0)
+          connection.refusesChunks.store(true, ordering: .relaxed)
           await cancel(session)
           return false
         case .chunks:
@@ -238,7 +240,11 @@ struct BlobUpload: Sendable {
 
   private enum Remedy { case fatal, smallerChunks, whole, chunks, newSession, anew, askAndResume }
   private func classify(_ error: RegistryError, _ progress: Progress) -> Remedy {
+    let canBeWhole = (progress.chunked || progress.offset > 0) && !progress.refusesChunks && !progress.refusesWhole
     switch error.code {
+    // Not implemented; or a registry that stumbles over the end of chunks again and again, as some do without a word.
+    case .serverFailure where canBeWhole && (error.status == 501 || progress.attempt > 2): return .whole
+    case .serverFailure where error.status == 501: return progress.chunked || progress.refusesChunks ? .fatal : .chunks
     case .network, .serverFailure, .rateLimited: return .askAndResume
     case .notFound: return error.details.contains { $0.code == "NAME_UNKNOWN" } ? .fatal : .newSession
     case .refused:
@@ -248,7 +254,6 @@ struct BlobUpload: Sendable {
         return progress.isGuess && !progress.refusesChunks ? .whole : progress.wasTaken ? .newSession : .fatal
       }
       if progress.wasTaken { return .newSession }
-      let canBeWhole = progress.chunked && !progress.refusesChunks && !progress.refusesWhole
       switch error.status {
       case 413: return progress.chunked && progress.chunk <= 1 << 20 ? .fatal : .smallerChunks
       // GitHub's says so of chunks larger than 4 MiB, and takes any size in one request.

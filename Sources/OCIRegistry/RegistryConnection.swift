@@ -37,6 +37,8 @@ final class RegistryConnection: Sendable {
   private let requests: ConcurrencyLimiter
   /// Whether the registry ever answered: one that did and then refuses connections is being restarted, not absent.
   private let hasAnswered = Atomic<Bool>(false)
+  /// Whether it was found not to take uploads in chunks: the next blob need not find that out again.
+  let refusesChunks = Atomic<Bool>(false)
 
   static let maximumRedirects = 10
 

@@ -154,6 +154,8 @@ let passingFaults: [FaultCase] = [
   .init(name: "PATCH only (Artifactory)", change: { $0.takesBodies = .patch }, operations: pushes, tells: false),
   .init(name: "PUT only", change: { $0.takesBodies = .put }, operations: pushes, tells: false),
   .init(name: "broken sessions are lost (docker-registry)", faults: ["PUT", "PATCH"].map { .init($0, "/uploads/", times: 2, .resetDuringBody(after: 100)) }, change: { $0.losesBrokenSessions = true }, operations: [.push, .copyIn]),
+  .init(name: "501 to chunks", faults: [.init("PATCH", "/uploads/", times: always, .status(501, headers: [json], body: #"{"errors":[{"code":"UNSUPPORTED","message":"not implemented"}]}"#))], operations: [.push, .copyIn], tells: false),
+  .init(name: "500 to the end of chunks", faults: [.init("PATCH", "/uploads/", times: always, .status(500))], operations: [.push, .copyIn], tells: false),
   .init(name: "answers without any field", faults: [.init("PUT", "/", times: always, .fields(without: ["Location", "Docker-Content-Digest"]))], operations: pushes + [.create, .mount, .referrer], tells: false),
   .init(name: "mounts refused", faults: [.init("POST", "/uploads/", times: 20, .status(401, headers: [json], body: #"{"errors":[{"code":"UNAUTHORIZED","message":"project team not found"}]}"#))], operations: [], tells: false),
   .init(name: "no mounts", change: { $0.supportsMount = false }, tells: false),

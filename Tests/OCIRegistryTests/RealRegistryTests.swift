@@ -157,6 +157,43 @@ struct RealRegistryTests {
     }
   }
 
+  /// A process is gone between two chunks; the next one asks the registry where the session stands, and sends the rest.
+  @Test func halfSentBlobsAreTakenUp() async throws {
+    struct Leaving: OCIRegistry.BlobSource {
+      let bytes: [UInt8]
+      let after: Int64
+      func content(of descriptor: OCIModel.Descriptor, from offset: Int64) async throws -> BlobContent {
+        if offset >= after { throw CancellationError() }
+        return try await MemoryBlobSource(bytes).content(of: descriptor, from: offset)
+      }
+    }
+    try await withReal { registry, _ in
+      let store = try await ContentStore.open(root: registry.scratch.path + "/root")
+      var configuration = RegistryConfiguration(environment: [:])
+      configuration.uploads = StoredUploads(store)
+      (configuration.resumableUploadThreshold, configuration.uploadChunkSize) = (1 << 20, 1 << 20)
+      var random = SeededGenerator(904)
+      for (i, chunks) in [1, 3, 4].enumerated() {
+        let bytes = random.bytes(5 << 20), descriptor = Descriptor(mediaType: .ociLayer, of: bytes), target = try registry.reference("half\(i)")
+        let first = RegistryClient(configuration)
+        await #expect(throws: CancellationError.self) { try await first.pushBlob(descriptor, from: Leaving(bytes: bytes, after: Int64(chunks) << 20), to: target) }
+        await first.shutdown()
+        let left = try await store.upload(of: descriptor.digest.description, to: target.name)
+        #expect(left?.offset == Int64(chunks) << 20)
+        let second = RegistryClient(configuration), events = Recorder<TransferProgress>()
+        let outcome = try await second.pushBlob(descriptor, from: MemoryBlobSource(bytes), to: target, progress: { events.add($0) })
+        #expect(outcome == .uploaded && events.all.first { $0.state == .transferring }?.bytes == Int64(chunks) << 20)
+        var back: [UInt8] = []
+        for try await buffer in second.blobContent(descriptor, from: target) { back += buffer.readableBytesView }
+        await second.shutdown()
+        #expect(back == bytes)
+        let log = String(decoding: try registry.scratch.read("registry.log"), as: UTF8.self).split(separator: "\n").filter { $0.contains("/v2/half\(i)/") && $0.contains("response completed") }
+        #expect(log.filter { $0.contains("http.request.method=PATCH") }.count == 5 && log.filter { $0.contains("http.request.method=POST") }.count == 1, "\(log)")
+      }
+      try await store.close()
+    }
+  }
+
   @Test func basicAuthenticationFromDockersConfig() async throws {
     let home = try ScratchDirectory("docker-home")
     let provider = DockerConfigCredentials(environment: ["DOCKER_CONFIG": home.path])
