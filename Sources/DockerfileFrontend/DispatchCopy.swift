@@ -20,16 +20,15 @@ extension Converter {
     var link = false
     var checksum = ""
     var unpack: Bool?
+    var keepsGitDirectory: Bool?
     var from: State
     var isAdd: Bool { keyword == "ADD" }
   }
 
-  static let gitAdvice = "clone it in a RUN of an earlier stage and COPY --from that stage, or ADD the host's archive of a tag by its URL"
-
   func dispatchAdd(_ stage: StageState, _ add: AddInstruction, _ command: StageState.Command) throws {
-    if add.keepGitDirectory != nil { throw unsupported("ADD --keep-git-dir", at: add.origin, instead: Converter.gitAdvice) }
     let step = FileStep(
       keyword: "ADD", origin: add.origin, sources: add.sources, owner: add.owner ?? "", mode: add.mode ?? "", excludes: add.excludes, link: add.link, checksum: add.checksum ?? "", unpack: add.unpack,
+      keepsGitDirectory: add.keepGitDirectory,
       from: graph.placeholder(Converter.contextInput))
     try copyFiles(step, in: stage, command)
     for path in step.sources.paths where !Converter.isURL(path) { stage.contextPaths.insert(SlashPath.join("/", path)) }
@@ -69,9 +68,10 @@ extension Converter {
     let stepName = numbered(name)
     var actions: [FileAction] = []
     for path in step.sources.paths {
-      if Converter.isGit(path) {
+      if let address = try gitAddress(path, at: step.origin) {
         guard step.isAdd else { throw failure("source can't be a git ref for COPY", at: step.origin.range, suggestion: "a file of that name is written ./\(path)") }
-        throw unsupported("a git source (\(path))", at: step.origin, instead: Converter.gitAdvice)
+        actions.append(.copy(from: try repository(address, step, stepName), "/", to: destination, base))
+        continue
       }
       actions.append(Converter.isURL(path) ? try download(path, to: destination, step, base, stepName) : local(path, to: destination, step, base))
     }
@@ -172,7 +172,7 @@ extension Converter {
   private func checkChecksum(_ step: FileStep) throws {
     guard !step.checksum.isEmpty else { return }
     guard step.sources.paths.count == 1, let path = step.sources.paths.first else { throw failure("checksum can't be specified for multiple sources", at: step.origin.range, suggestion: "write one ADD for each download") }
-    guard Converter.isURL(path) || Converter.isGit(path) else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range, suggestion: "leave --checksum out: local files are always compared by content") }
+    guard try Converter.isURL(path) || gitAddress(path, at: step.origin) != nil else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range, suggestion: "leave --checksum out: local files are always compared by content") }
   }
 
   /// Whether a path has a wildcard that is not escaped.
@@ -187,16 +187,25 @@ extension Converter {
 
   static func isURL(_ path: String) -> Bool { path.hasPrefix("http://") || path.hasPrefix("https://") }
 
-  /// Whether a source names a git repository: a URL of git's own schemes, one that ends in `.git`, or `user@host:path`.
-  static func isGit(_ path: String) -> Bool {
-    if path.hasPrefix("./") || path.hasPrefix("../") { return false }
-    if let scheme = URLText.scheme(path) {
-      switch scheme {
-      case "git", "ssh": return true
-      case "http", "https": return URLText.path(path).hasSuffix(".git")
-      default: return false
-      }
+  private func gitAddress(_ path: String, at origin: InstructionOrigin) throws -> GitAddress? {
+    do { return try GitAddress(parsing: path) } catch { throw failure("\(path): \(error)", at: origin.range, suggestion: "as in https://host/repo.git#ref:folder or https://host/repo.git?branch=main&subdir=folder") }
+  }
+
+  private func repository(_ address: GitAddress, _ step: FileStep, _ name: String) throws -> State {
+    var address = address
+    if address.scheme == "ssh" {
+      throw unsupported("git over ssh (\(address.remote))", at: step.origin, instead: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
     }
-    return URLText.isSCPStyle(path)
+    if let wanted = step.keepsGitDirectory {
+      if let own = address.keepsGitDirectory, own != wanted { throw failure("inconsistent keep-git-dir configuration", at: step.origin.range, suggestion: "say it once, by the flag or in the query") }
+      address.keepsGitDirectory = wanted
+    }
+    if !step.checksum.isEmpty {
+      if !address.checksum.isEmpty, address.checksum != step.checksum {
+        throw failure("checksum mismatch \"\(step.checksum)\" != \"\(address.checksum)\"", at: step.origin.range, suggestion: "say it once, by the flag or in the query")
+      }
+      address.checksum = step.checksum
+    }
+    return graph.git(address, options: VertexOptions(name: name))
   }
 }

@@ -30,16 +30,6 @@ enum URLText {
     guard let last = parts.last, last != "." else { return nil }
     return String(last)
   }
-
-  /// `user@host:path`, as git and ssh take it.
-  static func isSCPStyle(_ text: String) -> Bool {
-    func isName(_ c: UInt8) -> Bool { (c >= 0x30 && c <= 0x39) || (c >= 0x41 && c <= 0x5a) || (c >= 0x61 && c <= 0x7a) || c == UInt8(ascii: "-") }
-    let user = text.utf8.prefix { isName($0) || $0 == UInt8(ascii: "_") }
-    guard !user.isEmpty, text.utf8[user.endIndex...].first == UInt8(ascii: "@") else { return false }
-    let rest = text.utf8[user.endIndex...].dropFirst()
-    let host = rest.prefix { isName($0) || $0 == UInt8(ascii: ".") }
-    return !host.isEmpty && rest[host.endIndex...].first == UInt8(ascii: ":")
-  }
 }
 
 /// chmod's symbolic form: clauses of who, operator and permissions, `u=rwX,go-w`.

@@ -24,6 +24,15 @@ public struct Capability: RawRepresentable, Hashable, Sendable {
   /// The name is misspelt on the wire.
   public static let sourceHTTPOwner = Capability("soruce.http.uidgid")
   public static let sourceHTTPHeader = Capability("source.http.header")
+  public static let sourceGit = Capability("source.git")
+  public static let sourceGitKeepDirectory = Capability("source.git.keepgitdir")
+  public static let sourceGitFullURL = Capability("source.git.fullurl")
+  public static let sourceGitKnownHosts = Capability("source.git.knownsshhosts")
+  public static let sourceGitSSHSocket = Capability("source.git.mountsshsock")
+  public static let sourceGitChecksum = Capability("source.git.checksum")
+  public static let sourceGitSkipSubmodules = Capability("source.git.skipsubmodules")
+  public static let sourceGitModificationTime = Capability("source.git.mtime")
+  public static let sourceGitFetchByCommit = Capability("source.git.fetchbycommit")
   public static let sourceOCILayout = Capability("source.ocilayout")
 
   public static let execBase = Capability("exec.meta.base")

@@ -25,6 +25,16 @@ public enum SourceAttribute {
   public static let httpGID = "http.gid"
   public static let httpAuthHeaderSecret = "http.authheadersecret"
   public static let httpHeaderPrefix = "http.header."
+  public static let gitKeepDirectory = "git.keepgitdir"
+  public static let gitFullURL = "git.fullurl"
+  public static let gitAuthHeader = "git.authheadersecret"
+  public static let gitAuthToken = "git.authtokensecret"
+  public static let gitKnownHosts = "git.knownsshhosts"
+  public static let gitSSHSocket = "git.mountsshsock"
+  public static let gitChecksum = "git.checksum"
+  public static let gitSkipSubmodules = "git.skipsubmodules"
+  public static let gitModificationTime = "git.mtime"
+  public static let gitFetchByCommit = "git.fetchbycommit"
   public static let imageResolveMode = "image.resolvemode"
   public static let imageRecordType = "image.recordtype"
   public static let imageLayerLimit = "image.layerlimit"
@@ -154,7 +164,7 @@ extension Graph {
     return source("oci-layout://" + reference, attributes, options)
   }
 
-  private func source(_ identifier: String, _ attributes: [String: String], _ options: VertexOptions) -> State {
+  func source(_ identifier: String, _ attributes: [String: String], _ options: VertexOptions) -> State {
     var options = options
     let operation = SourceOperation(identifier: identifier, attributes: attributes)
     if operation.isLocal, attributes[SourceAttribute.localSessionID] == nil { options.capabilities.insert(.sourceLocalUnique) }

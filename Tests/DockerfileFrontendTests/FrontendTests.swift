@@ -39,10 +39,7 @@ struct Trial: ~Copyable {
 @Suite struct RefusalTests {
   /// What a later version will do is refused by name and line, never dropped.
   @Test(arguments: [
-    ("FROM alpine:3.20\nADD https://github.com/a/b.git /x\n", "a git source (https://github.com/a/b.git)", 2),
-    ("FROM alpine:3.20\nADD git@github.com:a/b.git#main /x\n", "a git source", 2), ("FROM alpine:3.20\nADD ssh://h/x /x\n", "a git source", 2),
-    ("FROM alpine:3.20\nADD --keep-git-dir a /x\n", "ADD --keep-git-dir", 2),
-    ("FROM alpine:3.20\nRUN --security=insecure x\n", "RUN --security=insecure", 2), ("FROM alpine:3.20\nRUN --mount=type=ssh x\n", "RUN --mount=type=ssh", 2),
+        ("FROM alpine:3.20\nRUN --security=insecure x\n", "RUN --security=insecure", 2), ("FROM alpine:3.20\nRUN --mount=type=ssh x\n", "RUN --mount=type=ssh", 2),
     ("FROM alpine:3.20\nRUN --device=vendor/gpu=1 x\n", "RUN --device", 2), ("FROM --platform=windows/amd64 alpine:3.20\n", "building for windows/amd64", 1),
     ("# syntax=example.com/other/frontend:1\nFROM alpine:3.20\n", "the frontend example.com/other/frontend:1", 1),
   ])

@@ -1,3 +1,4 @@
+import LLB
 import Testing
 
 @testable import DockerfileFrontend
@@ -38,7 +39,7 @@ import Testing
     ("https://github.com/a/b.git", true), ("https://github.com/a/b.git#main:sub", true), ("https://github.com/a/b.tar.gz", false), ("git://h/x", true), ("ssh://h/x", true),
     ("git@github.com:a/b", true), ("user@host:path", true), ("a@b", false), ("./git@h:x", false), ("../x.git", false), ("dir/file.git", false), ("ftp://h/x.git", false), ("github.com/a/b", false),
   ])
-  func git(_ path: String, _ expected: Bool) { #expect(Converter.isGit(path) == expected) }
+  func git(_ path: String, _ expected: Bool) throws { #expect((try GitAddress(parsing: path) != nil) == expected) }
 
   @Test(arguments: [("SIGTERM", true), ("term", true), ("9", true), ("0", false), ("RTMIN+15", true), ("RTMIN+16", false), ("SIGNOPE", false), ("", false), ("sigrtmax-14", true)])
   func signals(_ text: String, _ expected: Bool) { #expect(Signals.isSignal(text) == expected) }

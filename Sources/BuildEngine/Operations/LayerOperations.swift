@@ -10,7 +10,7 @@ struct MergeOperation: Op {
   let services: EngineServices
 
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
-    CacheMapAnswer(services.cacheMap(OpCacheKey.merge(op, inputCount: inputCount)))
+    CacheMapAnswer(services.cacheMap(OpCacheKey.merge(op, inputCount: inputCount), reads: false))
   }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
@@ -27,7 +27,7 @@ struct DiffOperation: Op {
   let op: Pb_DiffOp
   let services: EngineServices
 
-  func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer { CacheMapAnswer(services.cacheMap(OpCacheKey.diff(op))) }
+  func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer { CacheMapAnswer(services.cacheMap(OpCacheKey.diff(op), reads: false)) }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     try await services.collector.beforeStep()

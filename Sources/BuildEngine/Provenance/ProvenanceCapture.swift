@@ -24,6 +24,11 @@ struct ProvenanceCapture: Sendable {
     var url: String
     var digest: Digest
   }
+  struct Repository: Sendable, Hashable {
+    /// With the ref behind `#`.
+    var url: String
+    var commit: String
+  }
   /// A secret or an agent that steps may use.
   struct Lent: Sendable, Hashable {
     var id: String
@@ -32,6 +37,7 @@ struct ProvenanceCapture: Sendable {
 
   private(set) var images: [Image] = []
   private(set) var downloads: [Download] = []
+  private(set) var repositories: [Repository] = []
   /// Names of the client's directories.
   private(set) var locals: Set<String> = []
   private(set) var secrets: [Lent] = []
@@ -49,6 +55,7 @@ struct ProvenanceCapture: Sendable {
       switch op {
       case let image as ImageSource: if let digest = image.pin.digest { add(Image(reference: image.reference, platform: image.platform, digest: digest)) }
       case let file as HTTPSource: if let digest = file.pin.digest { add(Download(url: file.url, digest: digest)) }
+      case let git as GitSource: if let commit = git.pin.hash { add(git.repository, commit) }
       case let local as LocalSourceOperation: locals.insert(local.name)
       case is ExecOperation:
         guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
@@ -87,9 +94,19 @@ struct ProvenanceCapture: Sendable {
     if !downloads.contains(where: { $0.url == download.url }) { downloads.append(download) }
   }
 
+  private mutating func add(_ repository: GitRepository, _ commit: String) {
+    add(Repository(url: repository.remote + (repository.ref.isEmpty ? "" : "#" + repository.ref), commit: commit))
+    for name in [repository.tokenSecret, repository.headerSecret] { if let name { ProvenanceCapture.add(Lent(id: name, isOptional: true), to: &secrets) } }
+  }
+
+  private mutating func add(_ repository: Repository) {
+    if !repositories.contains(where: { $0.url == repository.url }) { repositories.append(repository) }
+  }
+
   mutating func merge(_ other: ProvenanceCapture) {
     other.images.forEach { add($0) }
     other.downloads.forEach { add($0) }
+    other.repositories.forEach { add($0) }
     locals.formUnion(other.locals)
     for lent in other.secrets { ProvenanceCapture.add(lent, to: &secrets) }
     for lent in other.agents { ProvenanceCapture.add(lent, to: &agents) }
@@ -103,6 +120,7 @@ struct ProvenanceCapture: Sendable {
     images.removeAll { $0.reference.digest != nil && byTag.contains(tagged($0.reference)) }
     images.sort { $0.reference.description < $1.reference.description }
     downloads.sort { $0.url < $1.url }
+    repositories.sort { $0.url < $1.url }
     secrets.sort { $0.id < $1.id }
     agents.sort { $0.id < $1.id }
   }

@@ -74,6 +74,7 @@ struct ProvenanceRecord: Sendable {
     func material(_ uri: String, _ digest: Digest) -> JSONValue { ["uri": .string(redaction.text(uri)), "digest": digest.set] }
     return capture.images.map { material(PackageURL.image($0.reference, platform: $0.platform), $0.digest) }
       + capture.downloads.map { material($0.url, $0.digest) }
+      + capture.repositories.map { ["uri": .string(redaction.text($0.url)), "digest": .object(JSONObject([($0.commit.utf8.count == 64 ? "sha256" : "sha1", .string($0.commit))]))] }
   }
 
   private var contextKey: String {

@@ -47,8 +47,8 @@ final class EngineServices: Sendable {
 
   // MARK: Cache keys
 
-  /// The solver's form of a key: content keys are computed from an input's tree, and inputs are brought here before a step runs.
-  func cacheMap(_ key: OpCacheKey) -> CacheMap {
+  /// The solver's form of a key: content keys are computed from an input's tree, and inputs are brought here before a step runs that `reads` them.
+  func cacheMap(_ key: OpCacheKey, reads: Bool = true) -> CacheMap {
     CacheMap(
       digest: CacheDigest(key.digest),
       dependencies: key.inputs.enumerated().map { i, input in
@@ -60,6 +60,7 @@ final class EngineServices: Sendable {
             return digest
           }
         }
+        if !reads { return dependency }
         dependency.preprocess = { result, _ in
           guard case .snapshot(let ref) = try TreeResult.of(result).tree, !ref.isPrepared else { return }
           try await self.collector.beforeStep()

@@ -88,6 +88,7 @@ extension EngineServices {
         reference: try Reference(parsing: String(identifier.dropFirst("docker-image://".count))), platform: payload.platform, mode: mode,
         checksum: try source.attrs["image.checksum"].map { try Digest(parsing: $0) }, services: self)
     case "local": return try LocalSourceOperation(source, services: self)
+    case "git": return try GitSource(source, services: self)
     case "http", "https": return try HTTPSource(source, services: self)
     default: throw InvalidDefinition("source \(identifier): sources of this kind are not supported yet")
     }
