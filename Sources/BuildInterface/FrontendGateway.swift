@@ -97,7 +97,7 @@ package struct FrontendResult: Sendable {
       self.baseImageConfig = baseImageConfig
     }
   }
-  /// In the order the platforms were asked for. Never empty.
+  /// In the order the platforms were asked for. Empty only for the answer to a question (`requestid`), which is in `metadata`.
   package var targets: [Target]
   /// Whether the result is an index even with one target (`multi-platform` attribute or several platforms).
   package var isMultiPlatform: Bool

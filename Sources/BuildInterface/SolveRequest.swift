@@ -24,6 +24,9 @@ package struct SolveRequest: Sendable {
   /// What happens when a layer made here holds programs for another CPU than its image's. Of this engine alone.
   package var architectureCheck = ArchitectureCheckMode.off
 
+  /// Whether a question is put to the frontend, and nothing is built.
+  package var asksFrontend: Bool { frontendAttributes["requestid"] != nil }
+
   package init(
     ref: String, definition: Pb_Definition? = nil, frontend: String = "", frontendAttributes: [String: String] = [:],
     frontendInputs: [String: Pb_Definition] = [:], exports: [ExportRequest] = [], cacheImports: [CacheOption] = [],
@@ -82,6 +85,8 @@ package struct SolveResponse: Sendable {
   package var exporterResponse: [String: String]
   /// How each target was made, where that was asked for: SLSA 0.2 predicates in JSON by platform id, or by "" for a build without several platforms.
   package var provenance: [String: [UInt8]]
+  /// What a frontend answers that was asked something instead of a build (the attribute `requestid`): `result.json`, `result.txt`, `version`, `result.statuscode`.
+  package var answer: [String: [UInt8]] = [:]
   package init(exporterResponse: [String: String] = [:], provenance: [String: [UInt8]] = [:]) {
     self.exporterResponse = exporterResponse
     self.provenance = provenance

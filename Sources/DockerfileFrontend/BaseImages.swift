@@ -9,7 +9,7 @@ extension Converter {
   mutating func resolve(_ target: StageState) async throws {
     while true {
       let reachable = Set(target.reachable.map(ObjectIdentifier.init))
-      try await resolveBases(needed: reachable)
+      try await resolveBases(needed: looksAtAllStages ? Set(table.stages.map(ObjectIdentifier.init)) : reachable)
       var needsMore = false
       for stage in table.stages where reachable.contains(ObjectIdentifier(stage)) {
         stage.inherit()
@@ -57,13 +57,15 @@ extension Converter {
       for try await result in group { found.append(result) }
       return found.sorted { $0.0.index < $1.0.index }
     }
+    var failures: [any Error] = []
     for (lookup, result) in found {
       let stage = table.stages[lookup.index]
       switch result {
       case .success(let image): try located(at: stage.origin) { try use(image, for: stage, lookup) }
-      case .failure(let error): throw baseFailure(error, of: stage, lookup)
+      case .failure(let error): failures.append(baseFailure(error, of: stage, lookup))
       }
     }
+    if !failures.isEmpty { throw ManyFailures.one(of: failures) }
   }
 
   private func useScratch(_ stage: StageState) {
@@ -106,6 +108,7 @@ extension Converter {
         options: VertexOptions(
           name: name, platform: platform, description: ["com.docker.dockerfile.v1.command": stage.isImplicit ? "" : stage.origin.code],
           location: stage.isForMount ? SourceLocation(request.sourceMap, []) : location(of: stage.origin)))
+      checks.checkBasePlatform(stage.expandedBase, asked: platform, found: image.platform, at: stage.origin)
     } else {
       stage.state = graph.scratch
     }

@@ -10,11 +10,25 @@ struct ConversionRequest: Sendable {
   var dockerfile: Dockerfile
   var options: FrontendOptions
   /// nil: none was asked for, and a base image may decide.
-  var target: Platform?
+  var target: Platform? = nil
   var sourceMap: SourceMap
+  /// Where checks report to: for the first platform only, as with BuildKit.
+  var checks: CheckScope = .silent
+  var mode: ConversionMode = .build
+  /// What the context is without.
+  var ignored: PatternList? = nil
   var resolveImage: @Sendable (Reference, ImageResolveOptions) async throws -> ResolvedImage
   /// The build context, restricted to what the given paths need (none: all of it).
   var mainContext: @Sendable (Graph, _ followPaths: [String]) throws -> State
+}
+
+/// How far a conversion goes.
+enum ConversionMode: Sendable {
+  case build
+  /// All that the target needs is looked at, and no graph is made: what cannot be built here yet is no mistake.
+  case outline
+  /// As `outline`, and all stages are looked at when no target is named.
+  case check
 }
 
 struct Conversion: Sendable {
@@ -43,6 +57,11 @@ struct Converter {
   /// Nobody asked for a platform.
   let isImplicitTarget: Bool
   var globals = Environment()
+  /// The ARGs before the first FROM.
+  var declared: [String: DeclaredArgument] = [:]
+  var checks: CheckScope { request.checks }
+  /// Whether stages count that the target does not need.
+  var looksAtAllStages: Bool { request.mode == .check && options.target.isEmpty }
   var buildArguments: [String: String]
   var epoch: Timestamp?
   var table = StageTable()
@@ -62,20 +81,35 @@ struct Converter {
   }
 
   private mutating func run() async throws -> Conversion {
+    let (stage, paths) = try await dispatched()
+    return try finish(stage, contextPaths: paths)
+  }
+
+  /// Only the checks and what the stages declare. Answers the target's stage.
+  static func look(_ request: ConversionRequest) async throws -> StageState {
+    var converter = Converter(request)
+    let target = try await converter.dispatched().target
+    try converter.failOnFindings()
+    return target
+  }
+
+  private mutating func dispatched() async throws -> (target: StageState, contextPaths: Set<String>) {
     guard let last = request.dockerfile.stages.last else { 
       throw BuildError(
         .invalidArgument, .usage, "\(request.sourceMap.filename) has no stage to build", suggestion: Converter.emptyAdvice,
         sources: [SourcePlace(filename: request.sourceMap.filename, data: request.sourceMap.data, lines: 1...1)])
     }
     let target = options.target.isEmpty ? last.name ?? "" : options.target
-    globals = try globalArguments(stageName: target)
+    checkBasesWithDefaults(stageName: target)
+    (globals, declared) = try globalArguments(stageName: target, given: buildArguments)
     try readEpoch()
     try addStages()
     let stage = try targetStage()
     try findDependencies()
     try await resolve(stage)
     let paths = try dispatchStages(for: stage)
-    return try finish(stage, contextPaths: paths)
+    checkPlatforms(stage)
+    return (stage, paths)
   }
 
   private func targetStage() throws -> StageState {
@@ -87,6 +121,7 @@ struct Converter {
 
   private func finish(_ stage: StageState, contextPaths: Set<String>) throws -> Conversion {
     for (key, value) in options.labels { stage.image.config.labels[key] = value }
+    try failOnFindings()
     let context = try request.mainContext(graph, Converter.followPaths(contextPaths))
     let definition = try stage.state.marshal(MarshalOptions(platform: targetPlatform, inputs: [Converter.contextInput: context]))
     var image = stage.image
@@ -117,7 +152,12 @@ extension Converter {
     BuildError(code, .usage, message, suggestion: suggestion, sources: range.map { [request.sourceMap.place($0)] } ?? [])
   }
 
-  func unsupported(_ what: String, at origin: InstructionOrigin, instead suggestion: String) -> BuildError {
+  /// Refuses what is not built yet; where nothing is to be built that is no mistake.
+  func refuse(_ what: String, at origin: InstructionOrigin, instead suggestion: String) throws {
+    if request.mode == .build { throw unsupported(what, at: origin, instead: suggestion) }
+  }
+
+  private func unsupported(_ what: String, at origin: InstructionOrigin, instead suggestion: String) -> BuildError {
     failure("\(what) is not supported yet", at: origin.range, code: .unimplemented, suggestion: suggestion)
   }
 

@@ -9,7 +9,7 @@ extension Converter {
   func dispatchStages(for target: StageState) throws -> Set<String> {
     let reachable = Set(target.reachable.map(ObjectIdentifier.init))
     var contextPaths: Set<String> = []
-    for stage in table.stages where reachable.contains(ObjectIdentifier(stage)) && !stage.isDispatched {
+    for stage in table.stages where looksAtAllStages || (reachable.contains(ObjectIdentifier(stage)) && !stage.isDispatched) {
       stage.inherit()
       stage.isDispatched = true
       if stage.platform == nil { stage.platform = targetPlatform }
@@ -43,33 +43,40 @@ extension Converter {
     return (String(entry[..<equals]), String(entry[entry.utf8.index(after: equals)...]))
   }
 
-  private func expanded(_ instruction: Instruction, _ words: StateWords) throws -> Instruction {
+  private func expanded(_ instruction: Instruction, in stage: StageState, _ checks: CheckScope) throws -> Instruction {
     var instruction = instruction
+    let words = StateWords(stage.state.environment), origin = instruction.origin
+    func text(_ word: String, by lexer: WordLexer) throws -> String {
+      let expansion = try lexer.expand(word, environment: words)
+      checks.checkUndefined(expansion.unmatched, in: stage, at: origin)
+      return expansion.text
+    }
     // A build argument may take the place of an ARG's default, so that is expanded only when it is used.
     if case .arg = instruction { return instruction }
-    try instruction.expand { try lexer.expand($0, environment: words).text }
+    try instruction.expand { try text($0, by: lexer) }
     var contents = WordLexer(escape: "\\")
     contents.ignoresQuotes = true
-    try instruction.expandContents { try contents.expand($0, environment: words).text }
+    try instruction.expandContents { try text($0, by: contents) }
     return instruction
   }
 
   private func dispatch(_ command: StageState.Command, in stage: StageState) throws {
-    switch try expanded(command.instruction, StateWords(stage.state.environment)) {
-    case .add(let add): try dispatchAdd(stage, add, command)
-    case .copy(let copy): try dispatchCopy(stage, copy, command)
-    case .run(let run): try dispatchRun(stage, run, command)
-    case .workdir(let workdir): try dispatchWorkdir(stage, workdir, command)
-    case .arg(let arg): try dispatchArg(stage, arg)
-    case .env(let env): dispatchEnv(stage, env)
-    case .label(let label): dispatchLabel(stage, label)
-    case .expose(let expose): try dispatchExpose(stage, expose)
+    let checks = checks.merging(comments: command.instruction.origin.comments)
+    switch try expanded(command.instruction, in: stage, checks) {
+    case .add(let add): try dispatchAdd(stage, add, command, checks)
+    case .copy(let copy): try dispatchCopy(stage, copy, command, checks)
+    case .run(let run): try dispatchRun(stage, run, command, checks)
+    case .workdir(let workdir): try dispatchWorkdir(stage, workdir, command, checks)
+    case .arg(let arg): try dispatchArg(stage, arg, checks)
+    case .env(let env): dispatchEnv(stage, env, checks)
+    case .label(let label): dispatchLabel(stage, label, checks)
+    case .expose(let expose): try dispatchExpose(stage, expose, checks)
     case .user(let user): dispatchUser(stage, user)
     case .volume(let volume): try dispatchVolume(stage, volume)
     case .stopsignal(let stopsignal): try dispatchStopsignal(stage, stopsignal)
-    case .cmd(let cmd): dispatchCmd(stage, cmd)
-    case .entrypoint(let entrypoint): dispatchEntrypoint(stage, entrypoint)
-    case .healthcheck(let healthcheck): dispatchHealthcheck(stage, healthcheck)
+    case .cmd(let cmd): dispatchCmd(stage, cmd, checks)
+    case .entrypoint(let entrypoint): dispatchEntrypoint(stage, entrypoint, checks)
+    case .healthcheck(let healthcheck): dispatchHealthcheck(stage, healthcheck, checks)
     case .shell(let shell):
       stage.image.config.shell = shell.shell
       stage.commit("SHELL " + GoText.list(shell.shell), layer: false, epoch: epoch)
@@ -115,7 +122,8 @@ extension Converter {
   /// A source path within its filesystem.
   static func source(_ path: String) -> String { join("/", path) }
 
-  private func dispatchWorkdir(_ stage: StageState, _ workdir: WorkdirInstruction, _ command: StageState.Command) throws {
+  private func dispatchWorkdir(_ stage: StageState, _ workdir: WorkdirInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
+    checks.checkWorkdir(workdir, in: stage)
     changeDirectory(stage, to: workdir.path)
     let directory = stage.state.directory
     guard directory != "/" else {

@@ -5,24 +5,30 @@ internal import OCIModel
 
 /// Instructions that change the image's config and no file.
 extension Converter {
-  func dispatchEnv(_ stage: StageState, _ env: EnvInstruction) {
+  func dispatchEnv(_ stage: StageState, _ env: EnvInstruction, _ checks: CheckScope) {
     for variable in env.variables {
+      checks.checkForm(variable, at: env.origin)
+      checks.checkSecret(variable.key, in: "ENV", at: env.origin)
       stage.state.environment[variable.key] = variable.value
       stage.setImageVariable(variable.key, variable.value)
     }
     stage.commit(env.variables.reduce(into: "ENV") { $0 += " \($1.key)=\($1.value)" }, layer: false, epoch: epoch)
   }
 
-  func dispatchLabel(_ stage: StageState, _ label: LabelInstruction) {
-    for label in label.labels { stage.image.config.labels[label.key] = label.value }
+  func dispatchLabel(_ stage: StageState, _ label: LabelInstruction, _ checks: CheckScope) {
+    for pair in label.labels {
+      checks.checkForm(pair, at: label.origin)
+      stage.image.config.labels[pair.key] = pair.value
+    }
     stage.commit(label.labels.reduce(into: "LABEL") { $0 += " \($1.key)=\($1.value)" }, layer: false, epoch: epoch)
   }
 
-  func dispatchExpose(_ stage: StageState, _ expose: ExposeInstruction) throws {
+  func dispatchExpose(_ stage: StageState, _ expose: ExposeInstruction, _ checks: CheckScope) throws {
     let words = StateWords(stage.state.environment)
     var ports: [String] = []
     for written in expose.ports {
       for word in try lexer.words(in: written, environment: words) {
+        checks.checkPort(word, at: expose.origin)
         do { ports += try Ports.parse(word) } catch { throw failure(error.message, at: expose.origin.range) }
       }
     }
@@ -58,7 +64,9 @@ extension Converter {
   }
   func shell(of stage: StageState) -> [String] { stage.image.config.shell.isEmpty ? ["/bin/sh", "-c"] : stage.image.config.shell }
 
-  func dispatchCmd(_ stage: StageState, _ cmd: CommandInstruction) {
+  func dispatchCmd(_ stage: StageState, _ cmd: CommandInstruction, _ checks: CheckScope) {
+    checks.checkOnlyOne(cmd.origin, in: stage)
+    checks.checkShellForm(cmd, in: stage)
     let arguments = arguments(cmd.command, of: stage)
     stage.hasCommand = true
     stage.image.config.cmd = arguments
@@ -67,14 +75,17 @@ extension Converter {
   }
 
   /// A new entrypoint drops an inherited CMD, which was meant for the old one.
-  func dispatchEntrypoint(_ stage: StageState, _ entrypoint: CommandInstruction) {
+  func dispatchEntrypoint(_ stage: StageState, _ entrypoint: CommandInstruction, _ checks: CheckScope) {
+    checks.checkOnlyOne(entrypoint.origin, in: stage)
+    checks.checkShellForm(entrypoint, in: stage)
     let arguments = arguments(entrypoint.command, of: stage)
     stage.image.config.entrypoint = arguments
     if !stage.hasCommand { stage.image.config.cmd = nil }
     stage.commit("ENTRYPOINT " + GoText.quoted(arguments), layer: false, epoch: epoch)
   }
 
-  func dispatchHealthcheck(_ stage: StageState, _ check: HealthcheckInstruction) {
+  func dispatchHealthcheck(_ stage: StageState, _ check: HealthcheckInstruction, _ checks: CheckScope) {
+    checks.checkOnlyOne(check.origin, in: stage)
     stage.image.config.healthcheck = .init(
       test: check.test, interval: check.interval, timeout: check.timeout, startPeriod: check.startPeriod, startInterval: check.startInterval,
       retries: Int64(check.retries))

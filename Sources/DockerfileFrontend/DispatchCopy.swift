@@ -22,19 +22,22 @@ extension Converter {
     var unpack: Bool?
     var keepsGitDirectory: Bool?
     var from: State
+    /// What the context is without; nil for other sources.
+    var ignored: PatternList?
+    var checks: CheckScope
     var isAdd: Bool { keyword == "ADD" }
   }
 
-  func dispatchAdd(_ stage: StageState, _ add: AddInstruction, _ command: StageState.Command) throws {
+  func dispatchAdd(_ stage: StageState, _ add: AddInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
     let step = FileStep(
       keyword: "ADD", origin: add.origin, sources: add.sources, owner: add.owner ?? "", mode: add.mode ?? "", excludes: add.excludes, link: add.link, checksum: add.checksum ?? "", unpack: add.unpack,
       keepsGitDirectory: add.keepGitDirectory,
-      from: graph.placeholder(Converter.contextInput))
+      from: graph.placeholder(Converter.contextInput), ignored: request.ignored, checks: checks)
     try copyFiles(step, in: stage, command)
     for path in step.sources.paths where !Converter.isURL(path) { stage.contextPaths.insert(SlashPath.join("/", path)) }
   }
 
-  func dispatchCopy(_ stage: StageState, _ copy: CopyInstruction, _ command: StageState.Command) throws {
+  func dispatchCopy(_ stage: StageState, _ copy: CopyInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
     var from = graph.placeholder(Converter.contextInput)
     if let source = command.sources.first {
       guard source.isDispatched else {
@@ -46,7 +49,7 @@ extension Converter {
     }
     let step = FileStep(
       keyword: "COPY", origin: copy.origin, sources: copy.sources, owner: copy.owner ?? "", mode: copy.mode ?? "", excludes: copy.excludes, parents: copy.parents, link: copy.link,
-      from: from)
+      from: from, ignored: command.sources.isEmpty ? request.ignored : nil, checks: checks)
     try copyFiles(step, in: stage, command)
     if command.sources.isEmpty { for path in step.sources.paths { stage.contextPaths.insert(SlashPath.join("/", path)) } }
   }
@@ -73,9 +76,12 @@ extension Converter {
         actions.append(.copy(from: try repository(address, step, stepName), "/", to: destination, base))
         continue
       }
+      if !Converter.isURL(path), let ignored = step.ignored { step.checks.checkIgnored(path, by: ignored, step.isAdd ? "Add" : "Copy", at: step.origin) }
       actions.append(Converter.isURL(path) ? try download(path, to: destination, step, base, stepName) : local(path, to: destination, step, base))
     }
     for file in step.sources.contents { actions.append(try inline(file, to: destination, stage, base)) }
+    // Nothing but sources that are only looked at.
+    if actions.isEmpty { return }
     var options = VertexOptions(name: stepName, ignoreCache: stage.ignoresCache, location: location(of: step.origin))
     // As with BuildKit, a mode is set on what is there.
     if step.link, step.mode.isEmpty {

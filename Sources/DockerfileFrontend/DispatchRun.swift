@@ -6,14 +6,18 @@ internal import OCIModel
 internal import PathPatterns
 
 extension Converter {
-  func dispatchRun(_ stage: StageState, _ run: RunInstruction, _ command: StageState.Command) throws {
-    if run.security == .insecure { throw unsupported("RUN --security=insecure", at: run.origin, instead: "leave --security out if the step does without further privileges") }
-    if !run.devices.isEmpty { throw unsupported("RUN --device", at: run.origin, instead: "leave --device out if the step does without the device") }
+  func dispatchRun(_ stage: StageState, _ run: RunInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
+    if run.security == .insecure { try refuse("RUN --security=insecure", at: run.origin, instead: "leave --security out if the step does without further privileges") }
+    if !run.devices.isEmpty { try refuse("RUN --device", at: run.origin, instead: "leave --device out if the step does without the device") }
     let environment = stage.state.environment
     let words = StateWords(environment)
     var raw = WordLexer(escape: lexer.escape)
     // Mounts' options are expanded like all words; the text that is shown keeps quotes and unset variables.
-    let mounts = try run.resolvedMounts { try lexer.expand($0, environment: words).text }
+    let mounts = try run.resolvedMounts { word in
+      let expansion = try lexer.expand(word, environment: words)
+      checks.checkUndefined(expansion.unmatched, in: stage, at: run.origin)
+      return expansion.text
+    }
     (raw.keepsQuotes, raw.keepsUnset) = (true, true)
 
     let script = try script(run, in: stage)

@@ -3,6 +3,7 @@ internal import BuildProgress
 internal import DockerfileSyntax
 internal import LLB
 internal import OCIModel
+internal import PathPatterns
 internal import Synchronization
 
 /// Builds Dockerfiles (BuildKit's `dockerfile.v0`, and `docker/dockerfile` of a `# syntax` line): for every platform asked for a
@@ -29,27 +30,58 @@ package struct DockerfileFrontend: Frontend {
     let context = try BuildContext(environment, options)
     let source = try await context.readDockerfile(gateway)
     if environment.attributes["cmdline"] == nil { try OwnSyntax.check(source, buildArguments: options.buildArguments) }
-    let dockerfile: Dockerfile
-    do { dockerfile = try Dockerfile.parse(bytes: source.map.data) } catch { throw error.buildError(in: source.map) }
-    await warn(about: dockerfile, source.map, options, gateway)
-    let excludes = try await context.ignorePatterns(source, gateway)
+    let call = try FrontendCall(environment.attributes)
+    if call == .describe { return answer(FrontendCall.description) }
+    let checked = CheckLog()
+    // A wrong argument is refused whatever is asked; a wrong line of the file where the file is looked into.
+    try options.checkCheckArgument()
+    let job = FrontendJob(gateway: gateway, images: images, context: context, source: source, options: options, log: checked)
+    switch call {
+    case .targets: return answer(try job.parse(.silent).targetsMetadata(source.map.data))
+    case .outline:
+      let outline = try await job.look(.outline).gathered()
+      await warn(of: checked.findings, source.map, gateway)
+      return answer(outline.metadata(source.map.data))
+    case .lint: return answer(await job.lint().metadata(source.map, failsOnOwn: options.failsOnOwnChecks))
+    case .describe, nil: break
+    }
+    do {
+      let result = try await build(job)
+      await warn(of: checked.findings, source.map, gateway)
+      return result
+    } catch {
+      await warn(of: checked.findings, source.map, gateway)
+      throw error
+    }
+  }
 
+  private func answer(_ metadata: [String: [UInt8]]) -> FrontendResult { FrontendResult(targets: [], isMultiPlatform: false, metadata: metadata) }
+
+  private func build(_ job: FrontendJob) async throws -> FrontendResult {
+    let options = job.options
+    let request = try await job.request()
     let platforms: [Platform?] = options.platforms.isEmpty ? [nil] : options.platforms
-    let conversions = try await withThrowingTaskGroup(of: (Int, Conversion, (any FrontendReference)?).self) { group in
+    let conversions = try await withThrowingTaskGroup(of: (Int, Result<(Conversion, (any FrontendReference)?), any Error>).self) { group in
       for (i, platform) in platforms.enumerated() {
-        let request = ConversionRequest(
-          dockerfile: dockerfile, options: options, target: platform, sourceMap: source.map, resolveImage: { try await images.resolve($0, $1) },
-          mainContext: { try context.main(in: $0, followPaths: $1, excludes: excludes) })
-        group.addTask {
-          let conversion = try await Converter.convert(request)
-          return (i, conversion, conversion.definition.isScratch ? nil : try await gateway.solve(conversion.definition.proto))
+        var request = request
+        request.target = platform
+        // One platform tells for all.
+        if i > 0 { request.checks = .silent }
+        group.addTask { [request] in
+          do {
+            let conversion = try await Converter.convert(request)
+            return (i, .success((conversion, conversion.definition.isScratch ? nil : try await job.gateway.solve(conversion.definition.proto))))
+          } catch { return (i, .failure(error)) }
         }
       }
-      var found: [(Int, Conversion, (any FrontendReference)?)] = []
+      var found: [(Int, Result<(Conversion, (any FrontendReference)?), any Error>)] = []
       for try await result in group { found.append(result) }
-      return found.sorted { $0.0 < $1.0 }
+      let results = found.sorted { $0.0 < $1.0 }.map(\.1)
+      let failures = results.compactMap { result -> (any Error)? in if case .failure(let error) = result { error } else { nil } }
+      if !failures.isEmpty { throw ManyFailures.one(of: failures) }
+      return try results.map { try $0.get() }
     }
-    return result(conversions.map { ($0.1, $0.2) }, platforms.map { $0 ?? options.buildPlatform }, options)
+    return result(conversions, platforms.map { $0 ?? options.buildPlatform }, options)
   }
 
   private func result(_ conversions: [(Conversion, (any FrontendReference)?)], _ platforms: [Platform], _ options: FrontendOptions) -> FrontendResult {
@@ -69,22 +101,59 @@ package struct DockerfileFrontend: Frontend {
     return result
   }
 
-  /// What the file says that works but is not what its writer may think.
-  private func warn(about dockerfile: Dockerfile, _ map: SourceMap, _ options: FrontendOptions, _ gateway: any FrontendGateway) async {
+  /// Warnings of a build, as BuildKit puts them into its progress: at the step that read the Dockerfile.
+  private func warn(of findings: [CheckFinding], _ map: SourceMap, _ gateway: any FrontendGateway) async {
     let vertex = map.definition?.head ?? Digest.sha256(of: map.data)
-    func warn(_ text: String, _ range: DockerfileSyntax.SourceRange?) async {
+    let source = WarningSource(filename: map.filename, data: map.data, language: map.language)
+    for finding in findings {
       await gateway.warn(
         VertexWarning(
-          vertex: vertex, short: text, sourceInfo: WarningSource(filename: map.filename, data: map.data, language: map.language),
-          ranges: range.map { [WarningRange(start: .init(line: $0.start.line), end: .init(line: $0.end.line))] } ?? []))
+          vertex: vertex, short: finding.short, detail: [finding.rule.description] + (finding.patch.map { [$0] } ?? []), url: finding.rule.url, sourceInfo: source,
+          ranges: finding.ranges.map { WarningRange(start: .init(line: $0.start.line), end: .init(line: $0.end.line)) }))
     }
-    for warning in dockerfile.tree.warnings { await warn("\(warning.message) (line \(warning.range.start.line))", warning.range) }
-    for directive in dockerfile.tree.directives where directive.name == "check" {
-      await warn("build checks are not supported yet: # check=\(directive.value) has no effect (line \(directive.range.start.line))", directive.range)
+  }
+}
+
+/// One Dockerfile that was read, and what is asked of it.
+struct FrontendJob: Sendable {
+  let gateway: any FrontendGateway
+  let images: ImageLookup
+  let context: BuildContext
+  let source: BuildContext.Source
+  let options: FrontendOptions
+  let log: CheckLog
+
+  func parse(_ checks: CheckScope) throws -> Dockerfile {
+    do { return try Dockerfile(SyntaxTree.parse(bytes: source.map.data), checks: checks) } catch let error as DockerfileError { throw error.buildError(in: source.map) }
+  }
+
+  /// A conversion for no platform in particular.
+  func request(_ mode: ConversionMode = .build) async throws -> ConversionRequest {
+    let checks = CheckScope(log: log, options: try options.checkOptions(of: source))
+    let dockerfile = try parse(checks)
+    let excludes = try await context.ignorePatterns(source, gateway)
+    var request = ConversionRequest(
+      dockerfile: dockerfile, options: options, sourceMap: source.map, resolveImage: { [images] in try await images.resolve($0, $1) },
+      mainContext: { [context] in try context.main(in: $0, followPaths: $1, excludes: excludes) })
+    request.mode = mode
+    request.checks = checks
+    request.ignored = excludes.isEmpty ? nil : try? PatternList(excludes)
+    return request
+  }
+
+  func look(_ mode: ConversionMode) async throws -> StageState { try await Converter.look(request(mode)) }
+
+  /// What the checks find, with the mistake that they came to an end at.
+  func lint() async -> CheckReport {
+    var failure: CheckReport.Failure?
+    do { _ = try await look(.check) } catch {
+      let mistake = error as? BuildError
+      let lines = mistake?.sources.first { $0.filename == source.map.filename }?.lines
+      failure = CheckReport.Failure(
+        message: (mistake?.message ?? "\(error)") + (mistake?.suggestion.map { " (\($0))" } ?? ""),
+        ranges: lines.map { DockerfileSyntax.SourceRange(lines: $0).lineRanges } ?? [])
     }
-    if options.buildArguments["BUILDKIT_DOCKERFILE_CHECK"] != nil {
-      await warn("build checks are not supported yet: BUILDKIT_DOCKERFILE_CHECK has no effect", nil)
-    }
+    return CheckReport(entries: log.findings.map { .init($0) }, source: source.text, failure: failure)
   }
 }
 

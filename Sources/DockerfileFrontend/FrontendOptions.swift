@@ -33,7 +33,12 @@ struct FrontendOptions: Sendable {
   var contextSubdirectory: String?
   /// Sessions that have a local source, by its name.
   var localSessions: [String: String] = [:]
+  /// Findings of rules that the Dockerfile reference does not have fail a build, too, where findings do.
+  var failsOnOwnChecks = false
   var sessionID = ""
+
+  /// An attribute of our own.
+  static let strictChecksKey = "manifold.strict-checks"
 
   init(environment: FrontendEnvironment) throws {
     buildPlatform = environment.buildPlatform
@@ -51,6 +56,7 @@ struct FrontendOptions: Sendable {
     }
     if let name = attributes["filename"] { filename = name }
     target = attributes["target"] ?? ""
+    failsOnOwnChecks = attributes[FrontendOptions.strictChecksKey] == "true"
     if let stages = attributes["no-cache"] { uncachedStages = stages.isEmpty ? [] : stages.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
     cgroupParent = attributes["cgroup-parent"] ?? ""
     hostname = attributes["hostname"] ?? ""
@@ -130,10 +136,9 @@ struct FrontendOptions: Sendable {
     for (key, value) in attributes.sorted(by: { $0.key < $1.key }) {
       if let name = key.dropping(prefix: "context:") { throw unsupported("a named context (\(name)=\(value))", instead: "name the image or the folder in the Dockerfile itself, or take it from an ARG") }
       if key == "attest:sbom" { throw unsupported("an SBOM attestation made while building", instead: "build with --sbom=false") }
-      if key == "requestid" { throw unsupported("the frontend request \(value)") }
       if key == "override-copy-image", !value.isEmpty { throw BuildError(.invalidArgument, .usage, "override-copy-image no longer exists: copies need no helper image") }
       if key == "frontend.caps" {
-        for capability in value.split(separator: ",") where capability != "moby.buildkit.frontend.inputs" && !capability.contains("+forward") {
+        for capability in value.split(separator: ",") where !["moby.buildkit.frontend.inputs", "moby.buildkit.frontend.subrequests"].contains(capability) && !capability.contains("+forward") {
           throw BuildError(.unimplemented, .usage, "the frontend capability \(capability) is not supported yet")
         }
       }

@@ -24,6 +24,15 @@ enum Ports {
     return range.map { "\($0)/\(written.isEmpty ? "tcp" : written)" }
   }
 
+  /// How a specification is written, when its protocol is one: the protocol's letters, and whether it names an address or a port of the host.
+  static func form(of text: String) -> (transport: String, mapsToHost: Bool)? {
+    let (ip, host, container) = split(text)
+    let slash = container.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    let transport = slash.count > 1 ? slash[1] : ""
+    guard !slash[0].isEmpty, ["", "tcp", "udp", "sctp"].contains(transport.lowercased()) else { return nil }
+    return (transport, !ip.isEmpty || !host.isEmpty)
+  }
+
   private static func split(_ text: String) -> (ip: String, host: String, container: String) {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     switch parts.count {

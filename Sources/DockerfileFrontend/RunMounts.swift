@@ -12,8 +12,13 @@ extension Converter {
     for (i, mount) in mounts.enumerated() {
       let source = i < command.sources.count ? command.sources[i] : nil
       switch mount.kind {
-      case .secret: exec.secrets.append(try secret(mount, of: run))
-      case .ssh: throw unsupported("RUN --mount=type=ssh", at: run.origin, instead: "hand the step a key or a token with --mount=type=secret")
+      case .secret:
+        let secret = try secret(mount, of: run)
+        stage.outline.needSecret(secret.id, required: mount.required, at: run.origin.range)
+        exec.secrets.append(secret)
+      case .ssh:
+        stage.outline.needSSH(mount.id.isEmpty ? "default" : mount.id, required: mount.required, at: run.origin.range)
+        try refuse("RUN --mount=type=ssh", at: run.origin, instead: "hand the step a key or a token with --mount=type=secret")
       case .bind, .cache, .tmpfs:
         exec.mounts.append(try execMount(mount, of: run, stage, source))
         if mount.from.isEmpty, mount.kind != .cache { stage.contextPaths.insert(SlashPath.join("/", mount.source)) }

@@ -21,11 +21,15 @@ final class StageState {
   let origin: InstructionOrigin
   /// The base's name with its variables expanded; after resolving, the full reference with its digest.
   var baseName: String
+  /// The same before it was looked up.
+  let expandedBase: String
   /// The base's name as the Dockerfile has it.
   var writtenBase: String
   /// The stage that this one continues; nil for an image or scratch.
   var base: StageState?
   let isImplicit: Bool
+  /// What the comment above FROM says of it.
+  var documentation: String?
   /// Made for a mount's `from`; such an image is not traced to a line.
   var isForMount = false
   /// As shown in progress; empty for the only stage of a file.
@@ -54,6 +58,12 @@ final class StageState {
   /// Paths of the build context that it reads.
   var contextPaths: Set<String> = []
   var hasCommand = false
+  /// Where CMD, ENTRYPOINT and HEALTHCHECK stood last in this stage, by name in upper case.
+  var lastPlaces: [String: InstructionOrigin] = [:]
+  /// A WORKDIR of this Dockerfile has set the directory.
+  var hasWorkdir = false
+  /// What it declares and needs, for `--call=outline`.
+  var outline = StageOutline()
   /// Where each variable stands in the image's list; made when the stage's first ENV needs it.
   private var variablePlaces: [String: Int] = [:]
   /// Steps shown: done and in all.
@@ -63,6 +73,7 @@ final class StageState {
   init(name: String?, origin: InstructionOrigin, baseName: String, displayName: String, isImplicit: Bool, graph: Graph, platform: Platform) {
     (self.name, self.origin, self.baseName, self.displayName, self.isImplicit) = (name, origin, baseName, displayName, isImplicit)
     writtenBase = baseName
+    expandedBase = baseName
     state = graph.scratch
     image = ImageConfig(platform: platform)
   }
@@ -77,6 +88,7 @@ final class StageState {
     image.config.onBuild = []
     baseImage = base.baseImage
     arguments = base.arguments
+    hasWorkdir = base.hasWorkdir
   }
 
   func addDependency(on other: StageState, by origin: InstructionOrigin) {

@@ -8,7 +8,10 @@ extension Converter {
   mutating func addStages() throws {
     let words = StateWords(globals)
     for (i, stage) in request.dockerfile.stages.enumerated() {
-      let baseName = try located(at: stage.origin) { try lexer.expand(stage.baseName, environment: words).text }
+      let checks = checks.merging(comments: stage.origin.comments)
+      let expansion = try located(at: stage.origin) { try lexer.expand(stage.baseName, environment: words) }
+      let baseName = expansion.text
+      checks.checkFromArguments(expansion.unmatched, declared: declared, globals, at: stage.origin)
       guard !baseName.isEmpty else {
         throw failure("base name (\(stage.baseName)) should not be blank", at: stage.origin.range,
           suggestion: argumentAdvice(for: stage.baseName, where: "FROM") ?? "give the ARG that it is made of a default, or pass --build-arg")
@@ -16,15 +19,22 @@ extension Converter {
       let new = StageState(
         name: stage.name, origin: stage.origin, baseName: baseName, displayName: stage.name ?? "stage-\(i)", isImplicit: false, graph: graph, platform: targetPlatform)
       new.writtenBase = stage.baseName
-      if let written = stage.platform { new.platform = try stagePlatform(written, of: stage) }
+      new.documentation = stage.documentation
+      new.outline.declared = declared
+      expansion.matched.forEach { new.outline.use($0) }
+      if let written = stage.platform { new.platform = try stagePlatform(written, of: stage, new, checks) }
       table.add(new)
       new.stepCount = (baseName != Converter.scratchName && new.base == nil ? 1 : 0) + stage.instructions.count { $0.isStep }
       new.ignoresCache = options.ignoresCache(stage: stage.name ?? "")
     }
   }
 
-  private func stagePlatform(_ written: String, of stage: Stage) throws -> Platform {
-    let text = try located(at: stage.origin) { try lexer.expand(written, environment: StateWords(globals)).text }
+  private func stagePlatform(_ written: String, of stage: Stage, _ new: StageState, _ checks: CheckScope) throws -> Platform {
+    let expansion = try located(at: stage.origin) { try lexer.expand(written, environment: StateWords(globals)) }
+    let text = expansion.text
+    checks.checkFromArguments(expansion.unmatched, declared: declared, globals, at: stage.origin)
+    checks.checkStagePlatform(written, expansion, of: stage, globals)
+    expansion.matched.forEach { new.outline.use($0) }
     guard !text.isEmpty else {
       throw failure(
         "empty platform value from expression \(written)", at: stage.origin.range,
@@ -32,7 +42,7 @@ extension Converter {
     }
     do {
       let platform = try Platform(parsing: text)
-      if platform.os == "windows" { throw unsupported("building for \(platform)", at: stage.origin, instead: FrontendOptions.windowsAdvice) }
+      if platform.os == "windows" { try refuse("building for \(platform)", at: stage.origin, instead: FrontendOptions.windowsAdvice) }
       return platform
     } catch let error as OCIError {
       throw failure(

@@ -16,12 +16,18 @@ extension Dockerfile {
   /// Gives a syntax tree its meaning.
   ///
   /// - Throws: ``DockerfileError`` with the place of the first mistake.
-  public init(_ tree: SyntaxTree) throws(DockerfileError) {
+  public init(_ tree: SyntaxTree) throws(DockerfileError) { try self.init(tree) { _ in { _ in } } }
+
+  /// Gives a syntax tree its meaning; `look` sees each node before, and what it answers sees what became of it.
+  init(_ tree: SyntaxTree, look: (InstructionNode) -> (InstructionBuilder.Built) -> Void) throws(DockerfileError) {
     self.tree = tree
     globalArguments = []
     stages = []
     for node in tree.nodes {
-      switch try InstructionBuilder.build(node) {
+      let seen = look(node)
+      let built = try InstructionBuilder.build(node)
+      seen(built)
+      switch built {
       case .stage(let stage): stages.append(stage)
       case .instruction(.arg(let argument)) where stages.isEmpty: globalArguments.append(argument)
       case .instruction(let instruction):

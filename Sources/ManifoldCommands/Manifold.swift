@@ -31,7 +31,7 @@ package struct Manifold: AsyncParsableCommand {
       """,
     version: "manifold \(version)",
     subcommands: [
-      BuildCommand.self, ExplainCommand.self, RunCommand.self, PullCommand.self, PushCommand.self, TagCommand.self, ImagesCommand.self, RmiCommand.self, SaveCommand.self, LoadCommand.self,
+      BuildCommand.self, ExplainCommand.self, ExplainCheckCommand.self, RunCommand.self, PullCommand.self, PushCommand.self, TagCommand.self, ImagesCommand.self, RmiCommand.self, SaveCommand.self, LoadCommand.self,
       HistoryCommand.self, ImageCommand.self, ImagetoolsCommand.self, ManifestCommand.self, VerifyCommand.self, DiffCommand.self, DuCommand.self, DfCommand.self, PruneCommand.self, StoreCommand.self, LoginCommand.self, LogoutCommand.self, InfoCommand.self,
       VersionCommand.self,
     ])

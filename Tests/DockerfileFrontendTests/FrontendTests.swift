@@ -55,7 +55,7 @@ struct Trial: ~Copyable {
   @Test(arguments: [
     (["context:base": "docker-image://x"], "a named context (base=docker-image://x)"), (["platform": "windows/amd64"], "building for windows/amd64"),
     (["context": "https://github.com/a/b.git"], "a remote build context"), (["attest:sbom": "generator=x"], "SBOM"),
-    (["build-arg:BUILDKIT_SYNTAX": "example.com/f:1 x"], "the frontend example.com/f:1"), (["requestid": "frontend.lint"], "frontend.lint"),
+    (["build-arg:BUILDKIT_SYNTAX": "example.com/f:1 x"], "the frontend example.com/f:1"), (["requestid": "frontend.convertllb"], "frontend.convertllb"),
     (["frontend.caps": "moby.buildkit.frontend.contexts"], "moby.buildkit.frontend.contexts"), (["build-arg:SOURCE_DATE_EPOCH": "stage"], "SOURCE_DATE_EPOCH=stage"),
   ])
   func attributes(_ attributes: [String: String], _ what: String) async throws {
@@ -115,15 +115,6 @@ struct Trial: ~Copyable {
     let trial = try Trial("# syntax=\(name)\nFROM alpine:3.20\n")
     #expect(try await DockerfileFrontend().build(trial.gateway()).targets.count == 1)
     #expect(try await DockerfileFrontend().build(trial.gateway(["build-arg:BUILDKIT_SYNTAX": name])).targets.count == 1)
-  }
-
-  @Test func checksAreSaidToBeIgnored() async throws {
-    let trial = try Trial("# check=skip=all\nFROM alpine:3.20\nRUN a \\\n\n  b\n")
-    let gateway = trial.gateway()
-    _ = try await DockerfileFrontend().build(gateway)
-    let warnings = gateway.warnings.withLock { $0 }
-    #expect(warnings.contains { $0.contains("# check=skip=all has no effect") })
-    #expect(warnings.contains { $0.lowercased().contains("empty") && $0.contains("(line ") }, "\(warnings)")
   }
 
   /// A stage pinned to the build platform and the context are one vertex for all platforms.

@@ -127,7 +127,7 @@ import Testing
 
   @Test(arguments: [
     ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."],
-    ["--build-context", "a=b", "."], ["--check", "."], ["--call", "outline", "."], ["--sbom=true", "."],
+    ["--build-context", "a=b", "."], ["--sbom=true", "."],
     ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["--allow", "security.insecure", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
   ])

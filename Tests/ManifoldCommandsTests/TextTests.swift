@@ -127,10 +127,10 @@ import Testing
     let warning = VertexWarning(
       vertex: .sha256(of: "x"), short: "StageNameCasing: lower", detail: ["Stage names should be lowercase"], url: "https://docs",
       sourceInfo: WarningSource(filename: "Dockerfile", data: Array("FROM a AS B\n".utf8)), ranges: [WarningRange(start: .init(line: 1), end: .init(line: 1))])
-    #expect(BuildObserver.summary([warning], details: false, colour: "") == "\n 1 warning found (use --debug to expand):\n - StageNameCasing: lower\n")
+    #expect(BuildObserver.summary([warning], details: false, colour: "") == "\n 1 warning found (use --debug to expand):\n - StageNameCasing: lower\n     Dockerfile:1 | FROM a AS B\n")
     #expect(
       BuildObserver.summary([warning], details: true, colour: "")
-        == "\n 1 warning found:\n - StageNameCasing: lower\nStage names should be lowercase\nMore info: https://docs\nDockerfile:1\n--------------------\n   1 | >>> FROM a AS B\n--------------------\n\n"
+        == "\n 1 warning found:\n - StageNameCasing: lower\nStage names should be lowercase\nMore info: https://docs\nDockerfile:1\n--------------------\n   1 | >>> FROM a AS B\n   2 |     \n--------------------\n\n"
     )
     #expect(BuildObserver.summary([], details: true, colour: "") == "")
   }

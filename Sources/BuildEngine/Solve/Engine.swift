@@ -119,6 +119,11 @@ package final class Engine: Sendable {
       buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
     let gateway = EngineGateway(environment: environment, job: job, session: session, caches: imports, progress: progress)
     let result = try await frontendResult(request, gateway)
+    if request.asksFrontend {
+      var response = SolveResponse()
+      response.answer = result.metadata
+      return response
+    }
     session.recorder.graph(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
     try await checkSteps(result, request: request, progress: progress)
     var source = try await exportSource(result, request: request)

@@ -18,6 +18,8 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
         manifold build -t reg/me/app --push --cache-to type=registry,ref=reg/me/app:cache,mode=max --cache-from reg/me/app:cache .
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
+        manifold build --check .                               # what could be written better; manifold explain-check says more
+        manifold build --call outline,format=json .
 
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
       An image says how it was built: its index holds a provenance attestation (SLSA) for each platform, without build arguments unless
@@ -71,6 +73,24 @@ struct BuildCommand: AsyncParsableCommand {
 
   @Option(name: .customLong("target"), parsing: .unconditional, help: ArgumentHelp("The stage to build. Default: the last.", valueName: "stage"))
   var target: String?
+
+  @Option(
+    name: .customLong("call"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Answer a question instead of building: check (what could be written better; exit status 1 if there is something), outline (arguments, secrets and SSH of the target), targets, or subrequests.describe; ,format=json for machines.",
+      valueName: "question[,format=json]"))
+  var call = "build"
+
+  @Flag(name: .customLong("check"), help: "The same as --call=check.")
+  var check = false
+
+  @Option(name: .customLong("print"), parsing: .unconditional, help: .hidden)
+  var printed: String?
+
+  @Flag(
+    name: .customLong("strict-checks"),
+    help: "What only manifold's own checks find fails as well: --check, and a build with check=error=true. Without it they tell, and fail nothing.")
+  var strictChecks = false
 
   @Option(
     name: .customLong("build-arg"), parsing: .unconditionalSingleValue,

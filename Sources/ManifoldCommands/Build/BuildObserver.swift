@@ -1,4 +1,5 @@
 internal import BuildProgress
+internal import DockerfileSyntax
 internal import OCIModel
 internal import Synchronization
 
@@ -40,20 +41,35 @@ final class BuildObserver: ProgressSink {
     return Array(lines.suffix(20))
   }
 
-  /// The summary at the end, as the peers print it.
+  private static let shownLines = 3
+
+  /// The lines that a warning is about, for the short view.
+  private static func flagged(_ warning: VertexWarning) -> String {
+    guard let source = warning.sourceInfo, let first = warning.ranges.map(\.start.line).min(), let last = warning.ranges.map(\.end.line).max(), first >= 1 else { return "" }
+    let lines = source.data.split(separator: 0x0a, omittingEmptySubsequences: false)
+    guard first <= lines.count, last >= first else { return "" }
+    let shown = (first...min(last, lines.count)).prefix(shownLines)
+    return shown.map { "     \(TerminalText.singleLine(source.filename)):\($0) | \(TerminalText.singleLine(String(decoding: lines[$0 - 1], as: UTF8.self)))\n" }.joined()
+      + (last - first >= shownLines ? "     …\n" : "")
+  }
+
+  /// The summary at the end, as the peers print it, with the lines that each is about.
   static func summary(_ warnings: [VertexWarning], details: Bool, colour: String) -> String {
     guard !warnings.isEmpty else { return "" }
     let count = warnings.count == 1 ? "1 warning found" : "\(warnings.count) warnings found"
     var out = "\n " + ProgressColours.apply(colour, count + (details ? ":" : " (use --debug to expand):")) + "\n"
     for warning in warnings {
       out += " - \(TerminalText.singleLine(String(decoding: warning.short, as: UTF8.self)))\n"
-      guard details else { continue }
+      guard details else {
+        out += flagged(warning)
+        continue
+      }
       for line in warning.detail { out += TerminalText.multiLine(String(decoding: line, as: UTF8.self)) + "\n" }
       if !warning.url.isEmpty { out += "More info: \(TerminalText.singleLine(warning.url))\n" }
       if let source = warning.sourceInfo {
-        for range in warning.ranges where range.start.line >= 1 && range.end.line >= range.start.line {
-          out += TerminalText.multiLine(WarningExcerpt.text(source, range)) + "\n"
-        }
+        let ranges = warning.ranges.filter { $0.start.line >= 1 && $0.end.line >= $0.start.line }.map { SourceRange(lines: $0.start.line...$0.end.line) }
+        let excerpt = SourceExcerpt.render(source: String(decoding: source.data, as: UTF8.self), fileName: source.filename, ranges: ranges)
+        out += TerminalText.multiLine(excerpt ?? "")
       }
       out += "\n"
     }

@@ -5,10 +5,7 @@ internal import BuildInterface
 struct BuildOptionsToCome: ParsableArguments {
   @Option(name: .customLong("build-context"), parsing: .unconditionalSingleValue, help: .hidden) var buildContexts: [String] = []
   @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
-  @Option(name: .customLong("call"), parsing: .unconditional, help: .hidden) var call: String?
-  @Flag(name: .customLong("check"), help: .hidden) var check = false
   @Option(name: .customLong("policy"), parsing: .unconditionalSingleValue, help: .hidden) var policy: [String] = []
-  @Option(name: .customLong("print"), parsing: .unconditional, help: .hidden) var print: String?
   @Option(name: .customLong("ssh"), parsing: .unconditionalSingleValue, help: .hidden) var ssh: [String] = []
   // Without effect for the peers too.
   @Flag(name: .customLong("rm"), help: .hidden) var rm = false
@@ -33,9 +30,8 @@ struct BuildOptionsToCome: ParsableArguments {
     ]
     if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }
     let singles: [(String, String?)] = [
-      ("--builder", builder), ("--call", call == "build" ? nil : call), ("--print", print),
+      ("--builder", builder),
     ]
     for (name, value) in singles { if let value { throw BuildError.notYet("\(name) \(value)") } }
-    if check { throw BuildError.notYet("--check") }
   }
 }

@@ -23,6 +23,10 @@ struct BuildPlan: Sendable {
   /// Standard input and error are terminals.
   var hasTerminal = false
   var warnings: [String]
+  /// A question that is asked instead of building.
+  var call: CallSpec?
+  /// How the person names the Dockerfile.
+  var shownDockerfile = "Dockerfile"
 }
 
 extension BuildPlan {
@@ -66,6 +70,12 @@ extension BuildCommand {
     try addAttestationPlace(to: &exports, facts.environment)
     attributes["filename"] = context.filename
     if context.dockerfileDirectory == nil { attributes["dockerfilekey"] = "dockerfile" }
+    let call = try CallSpec(parsing: check ? "check" : printed ?? call)
+    if let call {
+      attributes.merge(call.attributes) { _, new in new }
+      exports = []
+    }
+    if strictChecks { attributes["manifold.strict-checks"] = "true" }
     if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
     var directories = ["context": context.contextDirectory]
     directories["dockerfile"] = context.dockerfileDirectory
@@ -83,17 +93,21 @@ extension BuildCommand {
     request.architectureCheck = architectureCheck
     request.stepTimeout = try limits.checkedStepTimeout()
     _ = try limits.checkedTimeout()
-    return BuildPlan(
+    var plan = BuildPlan(
       request: request,
-      client: ClientDescription(directories: directories, secrets: secrets, exports: output.targets), loads: output.loads, settings: settings,
+      client: ClientDescription(directories: directories, secrets: secrets, exports: call == nil ? output.targets : [:]), loads: call == nil ? output.loads : [],
+      settings: settings,
       platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
       readsDockerfile: context.dockerfileDirectory == nil, hasTerminal: facts.standardInputIsTerminal && facts.standardErrorIsTerminal,
-      warnings: warnings(hasOutput: !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes) + attested.warnings
+      warnings: warnings(hasOutput: call != nil || !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes) + attested.warnings
         + secrets.sorted { $0.key < $1.key }.compactMap { id, source in
           guard case .environment(let name) = source, facts.environment[name] == nil else { return nil }
           return "--secret \(id): the variable \(name) is not set, so steps do not get this secret"
         })
+    plan.call = call
+    plan.shownDockerfile = context.shownDockerfile
+    return plan
   }
 
   // MARK: - Attributes of the frontend

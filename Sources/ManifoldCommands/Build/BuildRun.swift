@@ -4,12 +4,6 @@ internal import BuildProgress
 internal import HostOS
 internal import OCIModel
 
-enum WarningExcerpt {
-  static func text(_ source: WarningSource, _ range: WarningRange) -> String {
-    SourcePlace(filename: source.filename, data: source.data, lines: range.start.line...range.end.line).excerpt()
-  }
-}
-
 /// One build from an opened engine to the files written about it.
 struct BuildRun: Sendable {
   var plan: BuildPlan
@@ -35,7 +29,15 @@ struct BuildRun: Sendable {
         throw ExitCode(ManifoldExit.of((error as? ShownError)?.error ?? error))
       }
       try await finish(response)
+      if let call = plan.call { try answer(call, response) }
     }
+  }
+
+  private func answer(_ call: CallSpec, _ response: SolveResponse) throws {
+    let answer = try CallAnswer(call: call, documents: response.answer, fileName: plan.shownDockerfile).rendered()
+    Terminal.output(answer.output)
+    if let error = answer.error { Terminal.error("ERROR: \(TerminalText.multiLine(error))\n") }
+    if answer.status != 0 { throw ExitCode(answer.status) }
   }
 
   private func solve(_ engine: any EmbeddedEngine, _ client: ClientDescription) async throws -> SolveResponse {
@@ -44,7 +46,7 @@ struct BuildRun: Sendable {
     let observer = BuildObserver(next: display, keepsOutput: !showsOutput)
     do {
       if showsOutput { for note in engine.notes { display.message("note: " + TerminalText.singleLine(note)) } }
-      if showsOutput, !plan.platforms.isEmpty {
+      if showsOutput, plan.call == nil, !plan.platforms.isEmpty {
         let support = await engine.platformSupport(for: plan.platforms)
         if !support.isEmpty { display.message(PlatformReport.text(support)) }
       }
@@ -82,12 +84,13 @@ struct BuildRun: Sendable {
   /// Prints and writes what is asked for about a build that went well.
   private func finish(_ response: SolveResponse) async throws {
     let id = response.exporterResponse["containerimage.config.digest"] ?? response.exporterResponse["containerimage.digest"] ?? ""
-    if plan.printsImageID, !id.isEmpty { Terminal.output(id + "\n") }
+    if plan.printsImageID, plan.call == nil, !id.isEmpty { Terminal.output(id + "\n") }
     if let path = plan.imageIDFile { try await write(Array(id.utf8), to: path) }
     guard let path = plan.metadataFile else { return }
     var answers = response.exporterResponse
     // As buildx names a build: builder, node, build.
-    answers["buildx.build.ref"] = "embedded/embedded/\(plan.request.ref)"
+    if plan.call == nil { answers["buildx.build.ref"] = "embedded/embedded/\(plan.request.ref)" }
+    for (name, document) in response.answer { answers[name] = String(decoding: document, as: UTF8.self) }
     try await write(MetadataFile.bytes(answers, provenance: response.provenance, mode: .init(environment: facts.environment)), to: path)
   }
 

@@ -7,6 +7,8 @@ struct ContextInput: Sendable {
   var contextDirectory: String
   /// Absolute; nil while the Dockerfile is still to be read from standard input.
   var dockerfileDirectory: String?
+  /// The Dockerfile as the person names it: buildx's words.
+  var shownDockerfile: String
   /// The Dockerfile's name in its directory.
   var filename: String
 
@@ -27,16 +29,19 @@ struct ContextInput: Sendable {
     contextDirectory = directory
     guard let file, !file.isEmpty else {
       (dockerfileDirectory, filename) = (directory, ContextInput.defaultName(in: directory))
+      shownDockerfile = ContextInput.cleaned(context + "/" + filename)
       try ContextInput.check(directory, filename, shown: context == "." ? filename : context + "/" + filename, context: context)
       return
     }
     if file == "-" {
       (dockerfileDirectory, filename) = (nil, "Dockerfile")
+      shownDockerfile = "stdin"
       return
     }
     if file.hasPrefix("http://") || file.hasPrefix("https://") {
       throw BuildError.notYet("a Dockerfile from an address (\(file))", suggestion: "Fetch it first and name the file.")
     }
+    shownDockerfile = file
     let path = facts.absolute(file)
     let slash = path.lastIndex(of: "/") ?? path.startIndex
     let parent = slash == path.startIndex ? "/" : String(path[..<slash])
@@ -59,6 +64,15 @@ struct ContextInput: Sendable {
         suggestion: inContext ?? others.first.map { "There is \(directory)/\($0): name it with -f." } ?? "Name it with -f FILE.")
     }
     guard status.kind != .directory else { throw BuildError.usage("the Dockerfile \(shown) is a directory") }
+  }
+
+  /// As Go's filepath.Join shows a path: without `.`, doubled slashes and, where it can be told, `..`.
+  private static func cleaned(_ path: String) -> String {
+    var parts: [Substring] = []
+    for part in path.split(separator: "/") where part != "." {
+      if part == "..", let last = parts.last, last != ".." { parts.removeLast() } else if part != ".." || !path.hasPrefix("/") { parts.append(part) }
+    }
+    return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
   }
 
   static func isRemote(_ text: String) -> Bool {

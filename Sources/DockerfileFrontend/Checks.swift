@@ -1,0 +1,163 @@
+internal import BuildInterface
+internal import DockerfileSyntax
+internal import LLB
+internal import OCIModel
+internal import PathPatterns
+
+/// Checks that need more than the file: arguments, images, what is ignored. Each stands where BuildKit's converter makes it.
+extension CheckScope {
+  /// Variables that an instruction used and nothing has set.
+  func checkUndefined(_ unmatched: Set<String>, in stage: StageState, at origin: InstructionOrigin) {
+    guard log != nil, !unmatched.isEmpty else { return }
+    let names = unmatched.subtracting(stage.arguments.map(\.key)).subtracting(Converter.nonVariables)
+    if names.isEmpty { return }
+    let known = stage.state.environment.names
+    for name in names.sorted() {
+      let near = Suggestion.nearest(to: name, among: known).map { " (did you mean $\($0)?)" } ?? ""
+      report(.undefinedVar, "Usage of undefined variable '$\(name)'\(near)", at: origin.range)
+    }
+  }
+
+  /// Arguments that FROM used and nothing declares.
+  func checkFromArguments(_ unmatched: Set<String>, declared: [String: DeclaredArgument], _ globals: Environment, at origin: InstructionOrigin) {
+    guard log != nil, !unmatched.isEmpty else { return }
+    let known = Set(declared.keys).union(globals.names)
+    for name in unmatched.sorted() where !known.contains(name) {
+      let near = Suggestion.nearest(to: name, among: known.sorted()).map { " (did you mean \($0)?)" } ?? ""
+      report(.undefinedArgInFrom, "FROM argument '\(name)' is not declared\(near)", at: origin.range)
+    }
+  }
+
+  func checkStagePlatform(_ written: String, _ expansion: WordExpansion, of stage: Stage, _ globals: Environment) {
+    if expansion.matched == ["TARGETPLATFORM"], expansion.unmatched.isEmpty, expansion.text == globals["TARGETPLATFORM"] ?? "" {
+      report(.redundantTargetPlatform, "Setting platform to predefined \(written) in FROM is redundant as this is the default behavior", at: stage.origin.range)
+    }
+    guard expansion.matched.isEmpty, expansion.unmatched.isEmpty, let platform = try? Platform(parsing: expansion.text) else { return }
+    // A stage named after its platform is meant to be so.
+    let name = stage.name ?? ""
+    if name.contains(platform.os) || name.contains(platform.architecture) { return }
+    report(.fromPlatformFlagConstDisallowed, "FROM --platform flag should not use constant value \(GoText.quoted(expansion.text))", at: stage.origin.range)
+  }
+
+  func checkBasePlatform(_ name: String, asked: Platform, found: Platform, at origin: InstructionOrigin) {
+    guard asked.os != found.os || asked.architecture != found.architecture else { return }
+    let (asked, found) = (asked.normalized.fullDescription, found.normalized.fullDescription)
+    report(
+      .invalidBaseImagePlatform, "Base image \(name) was pulled with platform \(GoText.quoted(found)), expected \(GoText.quoted(asked)) for current build",
+      at: origin.range)
+  }
+
+  private static let secretWords: Set<String> = ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"]
+  private static let harmlessWords: Set<String> = ["public", "file", "version"]
+
+  /// Names that look like secrets by one of their words.
+  func checkSecret(_ name: String, in instruction: String, at origin: InstructionOrigin) {
+    let words = name.lowercased().split(separator: "_", omittingEmptySubsequences: false).map(String.init)
+    guard words.contains(where: Self.secretWords.contains), !words.contains(where: Self.harmlessWords.contains) else { return }
+    report(
+      .secretsUsedInArgOrEnv, "Do not use ARG or ENV instructions for sensitive data (\(instruction) \(GoText.quoted(name)))", at: origin.range)
+  }
+
+  func checkForm(_ pair: KeyValue, at origin: InstructionOrigin) {
+    guard pair.isLegacy else { return }
+    let name = origin.keyword
+    report(.legacyKeyValueFormat, "\"\(name) key=value\" should be used instead of legacy \"\(name) key value\" format", at: origin.range)
+  }
+
+  func checkPort(_ word: String, at origin: InstructionOrigin) {
+    guard let form = Ports.form(of: word) else { return }
+    if form.transport != form.transport.lowercased() {
+      report(.exposeProtoCasing, "Defined protocol '\(word)' in EXPOSE instruction should be lowercase", at: origin.range)
+    }
+    if form.mapsToHost {
+      report(.exposeInvalidFormat, "EXPOSE instruction should not define an IP address or host-port mapping, found '\(word)'", at: origin.range)
+    }
+  }
+
+  /// Of several the last counts; the place told is the one before, which has no effect.
+  func checkOnlyOne(_ origin: InstructionOrigin, in stage: StageState) {
+    if let before = stage.lastPlaces.updateValue(origin, forKey: origin.keyword.uppercased()) {
+      report(
+        .multipleInstructionsDisallowed,
+        "Multiple \(origin.keyword) instructions should not be used in the same stage because only the last one will be used", at: before.range)
+    }
+  }
+
+  /// A SHELL says that somebody thought of it.
+  func checkShellForm(_ command: CommandInstruction, in stage: StageState) {
+    guard command.command.prependsShell, stage.image.config.shell.isEmpty else { return }
+    report(
+      .jsonArgsRecommended, "JSON arguments recommended for \(command.origin.keyword) to prevent unintended behavior related to OS signals",
+      at: command.origin.range)
+  }
+
+  /// Only the first WORKDIR can depend on the base image.
+  func checkWorkdir(_ workdir: WorkdirInstruction, in stage: StageState) {
+    defer { stage.hasWorkdir = true }
+    guard !stage.hasWorkdir, !isAbsolute(workdir.path, windows: stage.platform?.os == "windows") else { return }
+    report(.workdirRelativePath, "Relative workdir \(GoText.quoted(workdir.path)) can have unexpected results if the base image changes", at: workdir.origin.range)
+  }
+
+  private func isAbsolute(_ path: String, windows: Bool) -> Bool {
+    guard windows else { return SlashPath.isAbsolute(path) }
+    let bytes = Array(path.utf8)
+    let rest = bytes.count > 1 && bytes[1] == UInt8(ascii: ":") ? bytes.dropFirst(2) : bytes[...]
+    return rest.first == UInt8(ascii: "/") || rest.first == UInt8(ascii: "\\")
+  }
+
+  /// A source of COPY or ADD that the context is without. With exceptions in the list nothing is told: a folder may be excluded and a file in it not.
+  func checkIgnored(_ path: String, by ignored: PatternList, _ verb: String, at origin: InstructionOrigin) {
+    guard log != nil, !ignored.hasExceptions else { return }
+    let path = SlashPath.clean(path)
+    if path == "." || path == "/", !ignored.texts.contains(where: { ["*", "**", "**/*"].contains($0) }) { return }
+    guard ignored.matches(path) else { return }
+    report(.copyIgnoredFile, "Attempting to \(verb) file \(GoText.quoted(path)) that is excluded by .dockerignore", at: origin.range)
+  }
+}
+
+extension Converter {
+  /// Bases whose names come out wrong when no build argument is given.
+  func checkBasesWithDefaults(stageName: String) {
+    // The same mistake will be an error further on.
+    guard checks.log != nil, let defaults = try? globalArguments(stageName: stageName, given: [:]).environment else { return }
+    for stage in request.dockerfile.stages {
+      guard let name = try? lexer.expand(stage.baseName, environment: StateWords(defaults)).text else { return }
+      if (try? Reference(parsing: name)) == nil {
+        checks.report(.invalidDefaultArgInFrom, "Default value for ARG \(stage.baseName) results in empty or invalid base image name", at: stage.origin.range)
+      }
+    }
+  }
+
+  /// `check=error=true`
+  func failOnFindings() throws {
+    let rules = checks.failures(includingOwn: options.failsOnOwnChecks)
+    guard let first = rules.first else { return }
+    throw BuildError(
+      .failedPrecondition, .usage, "lint violation found for rules: \(rules.joined(separator: ", "))",
+      suggestion: "manifold explain-check \(first) says what it is about; check=skip=\(first) passes it over")
+  }
+}
+
+extension FrontendOptions {
+  /// What BUILDKIT_DOCKERFILE_CHECK says; nil when it is not given.
+  @discardableResult
+  func checkCheckArgument() throws -> CheckOptions? {
+    guard let text = buildArguments["BUILDKIT_DOCKERFILE_CHECK"] else { return nil }
+    do { return try CheckOptions(parsing: text) } catch { throw FrontendOptions.wrongChecks("build-arg:BUILDKIT_DOCKERFILE_CHECK", error, []) }
+  }
+
+  /// The same, else what the file's own `# check=` line says.
+  func checkOptions(of source: BuildContext.Source) throws -> CheckOptions {
+    if let given = try checkCheckArgument() { return given }
+    guard let directive = ParserDirective.find("check", in: source.text) else { return CheckOptions() }
+    do { return try CheckOptions(parsing: directive.firstWord) } catch {
+      throw FrontendOptions.wrongChecks("check options", error, [source.map.place(directive.range)])
+    }
+  }
+
+  private static func wrongChecks(_ place: String, _ error: DockerfileError, _ sources: [SourcePlace]) -> BuildError {
+    BuildError(
+      .invalidArgument, .usage, "failed to parse \(place): \(error.message)",
+      suggestion: error.suggestion.map { "did you mean \($0)?" } ?? "options are written as in check=skip=StageNameCasing,FromAsCasing;error=true", sources: sources)
+  }
+}

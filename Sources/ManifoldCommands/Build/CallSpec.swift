@@ -1,0 +1,97 @@
+internal import BuildInterface
+internal import DockerfileSyntax
+internal import OCIModel
+
+/// `--call name[,format=json|text][,ignorestatus=true]`: a question about the build instead of a build.
+struct CallSpec: Sendable, Equatable {
+  /// As the frontend knows it: `lint`, `outline`, `targets`, `subrequests.describe`.
+  var name: String
+  var isJSON = false
+  var ignoresStatus = false
+
+  static let names = ["build", "check", "lint", "outline", "targets", "subrequests.describe"]
+
+  /// nil for `build`, which is no question.
+  init?(parsing text: String) throws {
+    if text.isEmpty { return nil }
+    var name: String?
+    for field in try CommaFields.parse(text, option: "--call") {
+      guard let (key, value) = CommaFields.pair(field) else {
+        guard name == nil else { throw BuildError.usage("--call \(text): more than one question") }
+        name = field
+        continue
+      }
+      switch key {
+      case "format":
+        guard ["json", "text", ""].contains(value) else { throw BuildError.usage("--call \(text): formats are text and json") }
+        isJSON = value == "json"
+      case "ignorestatus":
+        guard let flag = TruthWord.parse(value) else { throw BuildError.usage("--call \(text): ignorestatus is true or false") }
+        ignoresStatus = flag
+      default: throw BuildError.usage("--call \(text): there is no setting \"\(key)\"", suggestion: "Settings are format=json, format=text and ignorestatus=true.")
+      }
+    }
+    guard let name, !name.isEmpty else { throw BuildError.usage("--call \(text): the question is missing", suggestion: "Questions are \(Self.names.dropFirst().joined(separator: ", ")).") }
+    guard Self.names.contains(name) else {
+      let meant = Spelling.nearest(to: name, among: Self.names).map { "Did you mean \($0)? " } ?? ""
+      throw BuildError.usage("--call \(text): there is no question \"\(name)\"", suggestion: "\(meant)Questions are \(Self.names.dropFirst().joined(separator: ", ")).")
+    }
+    if name == "build" { return nil }
+    self.name = name == "check" ? "lint" : name
+  }
+
+  var attributes: [String: String] { ["requestid": "frontend." + name, "frontend.caps": "moby.buildkit.frontend.subrequests+forward"] }
+}
+
+/// The answer to a question, as buildx prints it.
+struct CallAnswer: Sendable {
+  let call: CallSpec
+  let documents: [String: [UInt8]]
+  /// How the person names the Dockerfile.
+  let fileName: String
+
+  private func text(_ name: String) -> String { String(decoding: documents[name] ?? [], as: UTF8.self) }
+
+  /// What goes to standard output, what is an error after it, and the exit status.
+  func rendered() throws -> (output: String, error: String?, status: Int32) {
+    let report = call.name == "lint" ? try CheckReport(json: documents["result.json"] ?? []) : nil
+    var out = ""
+    if call.isJSON {
+      out = text("result.json") + "\n"
+    } else if let report {
+      if !report.entries.isEmpty {
+        out = "Check complete, " + (report.entries.count == 1 ? "1 warning has been found!" : "\(report.entries.count) warnings have been found!") + "\n"
+      }
+      out += report.text(fileName: fileName)
+      if report.failure != nil, !report.entries.isEmpty { out += "\n" }
+      if report.failure == nil, report.entries.isEmpty { out += "Check complete, no warnings found.\n" }
+    } else {
+      out = text("result.txt")
+    }
+    if let failure = report?.failureText(fileName: fileName) { return (out, failure, 1) }
+    return (out, nil, call.ignoresStatus ? 0 : Int32(text("result.statuscode")) ?? 0)
+  }
+}
+
+extension CheckReport {
+  /// Reads `result.json`, of any frontend.
+  init(json bytes: [UInt8]) throws {
+    guard let document = try? JSONValue(parsing: bytes) else { throw BuildError(.internal, .build, "the frontend's answer is no JSON") }
+    let source = document["sources"]?.arrayValue?.first?["data"]?.stringValue.flatMap(MetadataFile.base64) ?? []
+    let entries = (document["warnings"]?.arrayValue ?? []).map { warning in
+      Entry(
+        rule: warning["ruleName"]?.stringValue ?? "", description: warning["description"]?.stringValue ?? "", url: warning["url"]?.stringValue ?? "",
+        message: warning["detail"]?.stringValue ?? "", ranges: Self.ranges(warning["location"]), patch: warning["patch"]?.stringValue ?? "")
+    }
+    let failure = document["buildError"].map { Failure(message: $0["message"]?.stringValue ?? "", ranges: Self.ranges($0["location"])) }
+    self.init(entries: entries, source: String(decoding: source, as: UTF8.self), failure: failure)
+  }
+
+  private static func ranges(_ location: JSONValue?) -> [SourceRange] {
+    (location?["ranges"]?.arrayValue ?? []).compactMap { range in
+      guard let start = range["start"]?["line"]?.intValue, let first = Int(exactly: start) else { return nil }
+      let last = range["end"]?["line"]?.intValue.flatMap { Int(exactly: $0) } ?? first
+      return SourceRange(lines: first...max(first, last))
+    }
+  }
+}
