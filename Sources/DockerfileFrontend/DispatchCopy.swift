@@ -200,7 +200,7 @@ extension Converter {
   private func repository(_ address: GitAddress, _ step: FileStep, _ name: String) throws -> State {
     var address = address
     if address.scheme == "ssh" {
-      throw unsupported("git over ssh (\(address.remote))", at: step.origin, instead: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
+      try refuse("git over ssh (\(address.remote))", at: step.origin, instead: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
     }
     if let wanted = step.keepsGitDirectory {
       if let own = address.keepsGitDirectory, own != wanted { throw failure("inconsistent keep-git-dir configuration", at: step.origin.range, suggestion: "say it once, by the flag or in the query") }
