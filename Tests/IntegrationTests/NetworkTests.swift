@@ -76,14 +76,14 @@ import Testing
       _ = try await environment.base()
       let mirror = try await RegistryProcess.start(in: environment.scratch, name: "mirror", mirrored: "http://\(environment.registry.host)")
       defer { mirror.stop() }
-      let config = try environment.file("buildkitd.toml", "[registry.\"upstream.invalid\"]\n  mirrors = [\"localhost:1\", \"\(mirror.host)\"]\n")
-      let named = "upstream.invalid/base:latest", variables = ["MANIFOLD_CONFIG": config]
+      let config = try environment.file("buildkitd.toml", "[registry.\"127.0.0.1:2\"]\n  mirrors = [\"localhost:1\", \"\(mirror.host)\"]\n")
+      let named = "127.0.0.1:2/base:latest", variables = ["MANIFOLD_CONFIG": config]
       func run(_ arguments: String...) async throws -> ProcessOutput { try await environment.tool.run(arguments, environment: variables) }
 
       let context = try environment.context("context", ["Dockerfile": "FROM \(named)\nRUN echo built > /built\n"])
       let build = try await run("build", "--progress=plain", "--provenance=false", "-t", environment.image("out:1"), "--push", context)
       try succeeded(build)
-      #expect(build.errorText.contains("\(named): from the mirror \(mirror.host)") && build.errorText.contains("the mirror localhost:1 of upstream.invalid is passed over: "), "\(build.everything)")
+      #expect(build.errorText.contains("\(named): from the mirror \(mirror.host)") && build.errorText.contains("the mirror localhost:1 of 127.0.0.1:2 is passed over: "), "\(build.everything)")
       let inspected = try await run("imagetools", "inspect", "--raw", named)
       try succeeded(inspected)
       #expect(inspected.output == (try await environment.raw(environment.image("base:latest"))))
@@ -96,7 +96,7 @@ import Testing
       #expect(try await environment.raw(environment.image("copy:1")) == inspected.output)
       #expect(!mirror.requests("http.request.method=GET").isEmpty && mirror.requests("http.request.method=PUT").isEmpty && mirror.requests("http.request.method=POST").isEmpty)
       // What the mirror lacks is the registry's to refuse, and the mirrors are named.
-      let absent = try await run("imagetools", "inspect", "upstream.invalid/absent:1")
+      let absent = try await run("imagetools", "inspect", "127.0.0.1:2/absent:1")
       #expect(absent.status == .exited(3) && absent.errorText.contains("Asked before: ") && absent.errorText.contains("\(mirror.host) (does not have it)"), "\(absent.everything)")
     }
   }
