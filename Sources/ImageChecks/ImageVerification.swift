@@ -75,7 +75,7 @@ package struct ImageVerification: Sendable {
     let fetched = try await withThrowingTaskGroup(of: (Int, Result<FetchedManifest, Problem>).self) { group in
       for (i, entry) in index.manifests.enumerated() {
         group.addTask {
-          do { return (i, .success(try await source.manifest(entry))) } catch { return (i, .failure(try Problem(of: error, manifest: true))) }
+          do { return (i, .success(try await source.manifest(entry))) } catch { return (i, .failure(try await Problem.of(error, source))) }
         }
       }
       var out: [Int: Result<FetchedManifest, Problem>] = [:]

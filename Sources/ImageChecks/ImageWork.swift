@@ -134,7 +134,7 @@ struct ImageWork: Sendable {
     func damaged(_ problem: Problem) { findings.add(.error, problem.isMissing ? .missingConfig : .damagedConfig, "the config: \(problem.message)", blob: manifest.config.digest) }
     let bytes: [UInt8]
     do { bytes = try await source.config(manifest) } catch {
-      damaged(try Problem(of: error))
+      damaged(try await Problem.of(error, source))
       return nil
     }
     do { return try ImageConfig(parsing: bytes) } catch {

@@ -23,7 +23,15 @@ struct Problem: Error, Sendable {
     }
   }
 
-  init(of error: any Error, manifest: Bool = false) throws {
+  /// As `init(of:)`; a connection that breaks whenever one thing is sent, while the registry answers otherwise, is that thing's fault too: so registries send what they
+  /// hold less of than they remember.
+  static func of(_ error: any Error, _ source: any ImageSource) async throws -> Problem {
+    guard let broken = error as? RegistryError, broken.code == .network else { return try Problem(of: error) }
+    do { _ = try await source.root() } catch { throw broken }
+    return Problem(.other, "\(broken.host) answers, but does not send it whole: \(broken.message)")
+  }
+
+  init(of error: any Error) throws {
     switch error {
     case let error as RegistryError:
       switch error.code {

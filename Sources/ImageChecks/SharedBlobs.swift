@@ -36,9 +36,9 @@ actor SharedBlobs {
       try await limiter.run {
         do {
           let scan = try await LayerScan.read(layer, from: source, hashesFiles: hashesFiles, limits: limits)
-          if let broken = scan.broken { return .failure(try Problem(of: broken)) }
+          if let broken = scan.broken { throw broken }
           return .success(scan)
-        } catch { return .failure(try Problem(of: error)) }
+        } catch { return .failure(try await Problem.of(error, source)) }
       }
     }
     let isNew = scans[layer.digest] == nil
@@ -59,7 +59,7 @@ actor SharedBlobs {
         case .absent: return .failure(Problem(.missing, "it is not there"))
         case .present(let size): return .success(size)
         }
-      } catch { return .failure(try Problem(of: error)) }
+      } catch { return .failure(try await Problem.of(error, source)) }
     }
     presences[blob.digest] = task
     return try await Self.value(task)
@@ -72,7 +72,7 @@ actor SharedBlobs {
       for try await part in try await source.content(of: blob, from: 0) { hasher.update(part.readableBytesView) }
       bytesRead += hasher.count
       return .success((hasher.finish(), hasher.count))
-    } catch { return .failure(try Problem(of: error)) }
+    } catch { return .failure(try await Problem.of(error, source)) }
   }
 
   private static func value<T: Sendable>(_ task: Task<T, any Error>) async throws -> T {

@@ -65,7 +65,7 @@ struct ArchitectureCheck: Sendable {
       throw BuildError(
         .failedPrecondition, .build, "the image for \(target.platform) holds \(count == 1 ? "a program" : "\(count) programs") for another platform: \(line(first))\(more)",
         suggestion: "Build or copy what is for \(target.platform); --arch-check=warn exports it all the same.",
-        vertex: first.vertex.map { VertexPlace(digest: $0.digest, name: $0.name, platform: ($0.payload as? OpPayload)?.platform) }, sources: first.place.map { [$0] } ?? [])
+        vertex: first.vertex.map { VertexPlace(digest: $0.digest, name: $0.name) }, sources: first.place.map { [$0] } ?? [])
     }
     for stranger in strangers {
       warn("\(target.platform): \(line(stranger))", stranger)

@@ -20,7 +20,7 @@ struct VerifyCommand: AsyncParsableCommand {
       the files that its layers make: executables and shared libraries are for its CPU and ABI (ELF, PE), the ELF interpreter of each is in the image, and what \
       ENTRYPOINT and CMD name is there and can be started. Attestations are looked for, and are about an image of the index. Layers that may not be \
       passed on (Windows base layers) are looked for, not read.
-      --shallow reads no layer: blobs are asked for by HEAD requests, and nothing is said of files. --deep reads all that there is: attestations, artifacts and layers that may \
+      --shallow reads no layer: blobs are asked for by HEAD requests (which some registries answer from memory, whatever became of the content), and nothing is said of files. --deep reads all that there is: attestations, artifacts and layers that may \
       not be passed on too.
 
       One line a finding on standard output: severity, platform, path, layer, what is wrong, [code]. An error is wrong whoever runs the image; a warning may be meant \
