@@ -99,6 +99,12 @@ package struct LocalImages: Sendable {
   }
 
   private static func put(_ db: Database, _ image: LocalImage) throws {
+    // An image has a name or has none.
+    if image.isUnnamed {
+      if try !fetch(db, "digest = ?", [image.descriptor.digest.description]).isEmpty { return }
+    } else {
+      try db.execute(sql: "DELETE FROM image WHERE name = ? AND digest = ?", arguments: [unnamed, image.descriptor.digest.description])
+    }
     try db.execute(
       sql: """
         INSERT INTO image VALUES (?, ?, ?, ?, ?)

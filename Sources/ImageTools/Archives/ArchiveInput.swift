@@ -13,15 +13,19 @@ internal import LayerArchive
 /// An archive as a plain tar in a regular file: the user's own where it is that already, else one without a name on the store's disk.
 enum ArchiveInput {
   /// Blocks.
-  static func plain(_ input: HostOS.Descriptor, in store: ContentStore, isCancelled: () -> Bool) throws -> HostOS.Descriptor {
+  static func plain(_ input: HostOS.Descriptor, in store: ContentStore, isCancelled: @escaping () -> Bool) throws -> HostOS.Descriptor {
     var head = [UInt8](repeating: 0, count: 6)
     // A file is read by offsets, so that its position stays at its beginning.
     let isFile = try input.status().kind == .regular && lseek(input.raw, 0, SEEK_CUR) == 0
-    let count = try head.withUnsafeMutableBytes { try isFile ? input.readFully(into: $0, at: 0) : input.readFully(into: $0) }
+    let pipe = PipeSource(input, isCancelled)
+    let count = try head.withUnsafeMutableBytes { try isFile ? input.readFully(into: $0, at: 0) : pipe.readFully(into: $0) }
     guard count > 0 else { throw ImageToolsError(.invalidArchive, "the archive is empty") }
     let known = Array(head.prefix(count))
     if isFile, !isOther(known), try Compression.detect(known) == .none { return input }
-    let source = try source(input, isFile: isFile, head: known)
+    return try spooled(isFile ? file(input, known) : piped(known, pipe), in: store, isCancelled)
+  }
+
+  private static func spooled(_ source: any ByteSource, in store: ContentStore, _ isCancelled: () -> Bool) throws -> HostOS.Descriptor {
     let file = try store.scratchFile()
     let buffer = IOBuffer(1 << 20)
     do {
@@ -42,15 +46,32 @@ enum ArchiveInput {
   private static func isXZ(_ head: [UInt8]) -> Bool { head.starts(with: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]) }
   private static func isBzip2(_ head: [UInt8]) -> Bool { head.starts(with: [0x42, 0x5a, 0x68]) }
 
-  private static func source(_ input: HostOS.Descriptor, isFile: Bool, head: [UInt8]) throws -> any ByteSource {
-    if isOther(head) {
+  private static func file(_ input: HostOS.Descriptor, _ head: [UInt8]) throws -> any ByteSource {
+    isOther(head) ? try ProgramSource(isXZ(head) ? "xz" : "bzip2", input) : try DetectingSource(DescriptorSource(input))
+  }
+
+  private static func piped(_ head: [UInt8], _ rest: PipeSource) throws -> any ByteSource {
+    guard !isOther(head) else {
       let program = isXZ(head) ? "xz" : "bzip2"
-      guard isFile else {
-        throw ImageToolsError(.unsupported, "an archive that comes through a pipe cannot be compressed with \(program)", suggestion: "Put \(program) -dc before it, or give the file with -i.")
-      }
-      return try ProgramSource(program, input)
+      throw ImageToolsError(.unsupported, "an archive that comes through a pipe cannot be compressed with \(program)", suggestion: "Put \(program) -dc before it, or give the file with -i.")
     }
-    return try DetectingSource(isFile ? DescriptorSource(input) : HeadedSource(head, DescriptorSource(input)))
+    return try DetectingSource(HeadedSource(head, rest))
+  }
+}
+
+/// A pipe, whose other end may be silent for ever: whoever waits for it can be told to stop.
+private final class PipeSource: ByteSource {
+  private let input: HostOS.Descriptor
+  private let isCancelled: () -> Bool
+  init(_ input: HostOS.Descriptor, _ isCancelled: @escaping () -> Bool) { (self.input, self.isCancelled) = (input, isCancelled) }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+    while true {
+      if isCancelled() { throw CancellationError() }
+      var wanted = pollfd(fd: input.raw, events: Int16(POLLIN), revents: 0)
+      // What cannot be waited for is read at once.
+      if poll(&wanted, 1, 100) != 0 { return try input.read(into: buffer) }
+    }
   }
 }
 

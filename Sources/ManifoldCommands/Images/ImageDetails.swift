@@ -40,7 +40,13 @@ struct ImageDetails: Sendable {
   /// As templates see it: fields by their names in docker's Go and in JSON.
   var value: TemplateValue {
     guard case .object(var object) = ImageTemplateData.object("image.InspectResponse", Self.fields, document) else { return .none }
-    object.fields.append(.init("ID", json: nil, .string(found.image.root.digest.description)))
+    let size = TemplateValue.int(chosen.size)
+    // What older engines said, for templates that ask.
+    let driver = TemplateValue.object(TemplateObject(type: "storage.DriverData", fields: [.init("Data", .none), .init("Name", .string("manifold"))]))
+    object.fields += [
+      .init("ID", json: nil, .string(found.image.root.digest.description)), .init("Parent", json: nil, .string("")), .init("DockerVersion", json: nil, .string("")),
+      .init("VirtualSize", json: nil, size), .init("GraphDriver", json: nil, driver),
+    ]
     return .object(object)
   }
 

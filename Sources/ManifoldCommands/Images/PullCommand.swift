@@ -71,8 +71,8 @@ struct PullCommand: AsyncParsableCommand {
     let absent = result.image.absent
     guard !absent.isEmpty else { return nil }
     func list(_ platforms: [Platform]) -> String { platforms.map(\.fullDescription).joined(separator: ", ") }
-    let here = "here of \(reference.familiar) is \(list(result.image.platforms))"
+    let here = "\(reference.familiar) is here for \(list(result.image.platforms))"
     guard case .host = choice else { return here }
-    return "\(here); it has \(list(absent)) too: --platform or --all-platforms brings them"
+    return "\(here); there is \(list(absent)) too: --platform or --all-platforms brings it"
   }
 }

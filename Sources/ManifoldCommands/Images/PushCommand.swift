@@ -138,6 +138,6 @@ enum ImageNotes {
     guard !selection.absent.isEmpty else { return nil }
     func list(_ platforms: [Platform]) -> String { platforms.map(\.fullDescription).joined(separator: ", ") }
     return
-      "of \(name) only \(list(selection.images.compactMap(\.platform))) is in the local store and \(done), as \(selection.root.digest); \(list(selection.absent)) is not: manifold pull --all-platforms \(name) brings it"
+      "\(name) is in the local store for \(list(selection.images.compactMap(\.platform))) only: this is \(done), as \(selection.root.digest); it is not here for \(list(selection.absent)) (manifold pull --all-platforms brings all of an image)"
   }
 }
