@@ -127,7 +127,7 @@ let suites = [
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments], golden: true),
   Suite("OCIModel", golden: true),
-  Suite("OCIRegistry", external: [nioCore, nioPosix, nioHTTP1], support: true),
+  Suite("OCIRegistry", own: ["OCIRegistry", "ImageStores"], external: [nioCore, nioPosix, nioHTTP1], support: true),
   Suite("PathPatterns"),
 ]
 

@@ -31,6 +31,18 @@ public struct TemplateObject: Sendable, Equatable {
   public var type: String
   /// In their order, which is JSON's too.
   public var fields: [Field]
+  /// What it prints and what it is in JSON, where that is not made of its fields: a time, say.
+  public var printed: (text: String, json: String)? {
+    get { printedText.map { ($0, printedJSON) } }
+    set { (printedText, printedJSON) = (newValue?.text, newValue?.json ?? "") }
+  }
+  private var printedText: String?
+  private var printedJSON = ""
+  /// A value without fields that prints itself.
+  public init(type: String, printed text: String, json: String) {
+    self.init(type: type, fields: [])
+    printed = (text, json)
+  }
   /// Field names are to be distinct: of two the first is found.
   public init(type: String, fields: [Field]) { (self.type, self.fields) = (type, fields) }
 
@@ -63,7 +75,7 @@ extension TemplateValue {
     case .string(let text): text
     case .list(let list): "[" + list.map(\.text).joined(separator: " ") + "]"
     case .map(let map): "map[" + TemplateValue.sorted(map).map { "\($0):\($1.text)" }.joined(separator: " ") + "]"
-    case .object(let object): "{" + object.fields.map(\.value.text).joined(separator: " ") + "}"
+    case .object(let object): object.printed?.text ?? "{" + object.fields.map(\.value.text).joined(separator: " ") + "}"
     }
   }
 
@@ -131,6 +143,7 @@ private struct JSONText {
       if !list.isEmpty { line(depth) }
       out.append(UInt8(ascii: "]"))
     case .map(let map): writeMembers(TemplateValue.sorted(map), depth)
+    case .object(let object) where object.printed != nil: writeString(object.printed?.json ?? "")
     case .object(let object): writeMembers(object.fields.compactMap { field in field.json.map { ($0, field.value) } }, depth)
     }
   }

@@ -5,6 +5,9 @@ package import OCIRegistry
 package struct ImageAccess: Sendable {
   package let client: RegistryClient
   package let store: ContentStore?
+  /// Requests that commands over whole images let go out to one registry at once: all platforms of many images, each of which waits for nothing but the registry. One connection
+  /// takes them where it speaks HTTP/2.
+  package static let requestsAtOnce = 192
   package init(client: RegistryClient, store: ContentStore?) {
     (self.client, self.store) = (client, store)
     // A push that is broken off goes on in another process.

@@ -89,20 +89,30 @@ package enum ImageLocation: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// As buildx prints it: registries' names in full.
+  package var fullDescription: String { if case .registry(let reference) = self { reference.description } else { description } }
+
+  /// The repository's name, the layout's path, or `local`: what names and digests are of.
+  package var place: String {
+    switch self {
+    case .registry(let reference): reference.name
+    case .layout(let path, _, _): path
+    case .local: "local"
+    }
+  }
+
   /// Whether both are in one repository, layout or store, so that what the one has the other has too.
   package func sharesContent(with other: ImageLocation) -> Bool {
     switch (self, other) {
-    case (.registry(let a), .registry(let b)): a.name == b.name
-    case (.layout(let a, _, _), .layout(let b, _, _)): a == b
-    case (.local, .local): true
+    case (.registry, .registry), (.layout, .layout), (.local, .local): place == other.place
     default: false
     }
   }
 
-  /// The same place, and there what has this digest.
+  /// The same place, and there what has this digest. A registry's name keeps its tag.
   package func with(digest: Digest) -> ImageLocation {
     switch self {
-    case .registry(let reference): .registry(reference.repository.with(digest: digest))
+    case .registry(let reference): .registry(reference.with(digest: digest))
     case .layout(let path, _, _): .layout(path: path, tag: nil, digest: digest)
     case .local: .local(digest.description)
     }

@@ -9,6 +9,8 @@ package protocol ImageSource: OCIRegistry.BlobSource {
   func root() async throws -> FetchedManifest
   /// A manifest or index of the same repository, layout or store, checked against digest and size.
   func manifest(_ descriptor: Descriptor) async throws -> FetchedManifest
+  /// Manifests that refer to a manifest of the same place; what a place cannot tell is nothing.
+  func referrers(of digest: Digest) async throws -> [Descriptor]
   /// The registry and repository that its blobs can be mounted from; nil for others.
   var mountable: Reference? { get }
   /// Whether a blob is there, and how large it is; nothing of it is read.
@@ -17,6 +19,7 @@ package protocol ImageSource: OCIRegistry.BlobSource {
 
 extension ImageSource {
   package var mountable: Reference? { nil }
+  package func referrers(of digest: Digest) async throws -> [Descriptor] { [] }
 
   /// A document that a manifest names as a blob, whole and checked. Throws for more than `limit` bytes.
   package func bytes(_ descriptor: Descriptor, limit: Int) async throws -> [UInt8] {
@@ -71,6 +74,12 @@ package protocol ImageDestination: Sendable {
   func put(blob: Descriptor, from source: any ImageSource, progress: @escaping TransferProgressHandler) async throws
   /// What it refers to is there. `tagged` false: by its digest alone; true: under the location's name, last of all.
   func put(manifest: FetchedManifest, tagged: Bool) async throws
+  /// A manifest about `subject` that was listed as `listed` where it came from. What it refers to is there.
+  func put(referrer: FetchedManifest, listed: Descriptor, of subject: Digest) async throws
+}
+
+extension ImageDestination {
+  package func put(referrer: FetchedManifest, listed: Descriptor, of subject: Digest) async throws { try await put(manifest: referrer, tagged: false) }
 }
 
 /// An image's manifest or index as it is known to be, for places that keep no media type.

@@ -4,7 +4,7 @@ package import OCIRegistry
 /// Copies images between any two places: leaves before roots, everything of one depth at once, the name last of all. Documents are passed on byte for byte, blobs
 /// are mounted where both are repositories of one registry and else streamed; what is there is not sent.
 package struct ImageTransfer: Sendable {
-  private let progress: TransferProgressHandler
+  let progress: TransferProgressHandler
   /// Trees come from strangers: their depth is bounded, their width by the size of documents.
   package static let maximumDepth = 8
 
@@ -79,7 +79,7 @@ package struct ImageTransfer: Sendable {
     progress(TransferProgress(.push, child, repository: "\(destination.location)", bytes: child.size, state: .done))
   }
 
-  private func each(_ items: [Descriptor], _ body: @escaping @Sendable (Descriptor) async throws -> Void) async throws {
+  func each(_ items: [Descriptor], _ body: @escaping @Sendable (Descriptor) async throws -> Void) async throws {
     var seen = Set<Digest>()
     let distinct = items.filter { seen.insert($0.digest).inserted }
     try await withThrowingTaskGroup(of: Void.self) { group in

@@ -3,6 +3,7 @@ internal import HostOS
 internal import NIOCore
 package import OCIModel
 package import OCIRegistry
+internal import Synchronization
 
 /// An image in an OCI layout, whose content is a stranger's: documents and blobs are checked as they are read.
 package struct LayoutImageSource: ImageSource {
@@ -43,6 +44,13 @@ package struct LayoutImageSource: ImageSource {
     return try await manifest(try await Blocking.run { try layout.resolve(tag) })
   }
 
+  /// What `index.json` says of the image, annotations and all; nil for one that is named by its digest alone.
+  package func entry() async throws -> OCIModel.Descriptor? {
+    guard digest == nil else { return nil }
+    let layout = try await opened.get(path)
+    return try await Blocking.run { [tag] in try layout.resolve(tag) }
+  }
+
   package func manifest(_ descriptor: OCIModel.Descriptor) async throws -> FetchedManifest {
     let bytes = try await read(descriptor.digest)
     try check(bytes, descriptor)
@@ -63,8 +71,42 @@ package struct LayoutImageSource: ImageSource {
     return try await Blocking.run { layout.size(of: descriptor.digest).map { .present(size: $0) } ?? .absent }
   }
 
-  /// The layout itself, for those who take whole files.
-  func layout() async throws -> OCILayout { try await opened.get(path) }
+  /// As buildx finds them: entries of `index.json` that say so, and manifests within the named images.
+  package func referrers(of digest: Digest) async throws -> [OCIModel.Descriptor] {
+    let layout = try await opened.get(path)
+    return try await Blocking.run {
+      let roots = try layout.index().manifests
+      var walk = ReferrerWalk(layout: layout, subject: digest)
+      for root in roots where root.annotations[ReferrerKinds.subjectAnnotation] == nil { walk.visit(root, depth: 0) }
+      for root in roots where root.annotations[ReferrerKinds.subjectAnnotation] == digest.description { walk.add(root) }
+      return walk.found
+    }
+  }
+}
+
+/// Looks for manifests with a subject. What cannot be read refers to nothing.
+private struct ReferrerWalk {
+  let layout: OCILayout
+  let subject: Digest
+  var found: [OCIModel.Descriptor] = []
+  private var seen: Set<Digest> = []
+
+  init(layout: OCILayout, subject: Digest) { (self.layout, self.subject) = (layout, subject) }
+
+  mutating func add(_ descriptor: OCIModel.Descriptor) { if !found.contains(where: { $0.digest == descriptor.digest }) { found.append(descriptor) } }
+
+  mutating func visit(_ descriptor: OCIModel.Descriptor, depth: Int) {
+    guard depth < ImageTransfer.maximumDepth, seen.count < 10_000, seen.insert(descriptor.digest).inserted, descriptor.mediaType == .ociIndex || descriptor.mediaType == .ociManifest,
+      let bytes = try? layout.bytes(descriptor.digest, limit: DocumentLimits.manifest), let document = try? ImageDocument(parsing: bytes, mediaType: descriptor.mediaType)
+    else { return }
+    switch document {
+    case .index(let index): for child in index.manifests { visit(child, depth: depth + 1) }
+    case .manifest(let manifest):
+      guard manifest.subject?.digest == subject else { return }
+      // As it is listed: one that its index says no artifact type of is none that is looked for.
+      add(descriptor)
+    }
+  }
 }
 
 /// A blob's file as a stream that fails in place of its end when the content is not its digest's.
@@ -102,6 +144,8 @@ package final class LayoutImageDestination: ImageDestination {
   package let tag: String?
   package let digest: Digest?
   private let writes = SharedWork<Digest, Bool, TransferProgress>()
+  /// What was put as a referrer, to be entered when the image is: the lists say which of it the image holds itself.
+  private let pending = Mutex<[OCIModel.Descriptor]>([])
   private let opened = Opened()
 
   private actor Opened {
@@ -166,12 +210,24 @@ package final class LayoutImageDestination: ImageDestination {
     try await Blocking.run { try layout.put(bytes) }
     guard tagged else { return }
     let (descriptor, tag, isNameless) = (manifest.descriptor, tag, digest != nil)
+    var held: Set<Digest> = [descriptor.digest]
+    if case .index(let own) = try manifest.document() { held.formUnion(own.manifests.map(\.digest)) }
+    let referrers = pending.withLock { $0 }.filter { !held.contains($0.digest) }
     try await layout.update { index in
+      for referrer in referrers where !index.manifests.contains(where: { $0.digest == referrer.digest }) { index.manifests.append(referrer) }
       if isNameless {
         if !index.manifests.contains(where: { $0.digest == descriptor.digest }) { index.manifests.append(descriptor) }
       } else {
         OCILayout.insert(descriptor, [.tag(tag ?? Reference.defaultTag)], into: &index)
       }
     }
+  }
+
+  package func put(referrer: FetchedManifest, listed: OCIModel.Descriptor, of subject: Digest) async throws {
+    try await put(manifest: referrer, tagged: false)
+    var entry = listed
+    entry.annotations[ReferrerKinds.subjectAnnotation] = subject.description
+    let done = entry
+    pending.withLock { $0.append(done) }
   }
 }

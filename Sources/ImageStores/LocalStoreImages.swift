@@ -12,7 +12,13 @@ package struct LocalImageSource: ImageSource {
 
   package var location: ImageLocation { .local(name) }
 
-  package func root() async throws -> FetchedManifest { try await manifest(try await LocalImageNames(store).find(name).descriptor) }
+  package func root() async throws -> FetchedManifest {
+    do { return try await manifest(try await LocalImageNames(store).find(name).descriptor) } catch let error as ImageStoreError where error.code == .notFound {
+      // One platform of an image has no name of its own.
+      guard let digest = Digest(name), let bytes = try? await Blocking.run({ [store] in try store.bytes(digest, limit: DocumentLimits.manifest) }) else { throw error }
+      return try DocumentOfLayout.fetched(bytes, digest, said: nil, location)
+    }
+  }
 
   package func manifest(_ descriptor: OCIModel.Descriptor) async throws -> FetchedManifest {
     let store = store

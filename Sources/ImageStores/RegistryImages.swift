@@ -27,6 +27,7 @@ package struct RegistryImageSource: ImageSource {
   }
 
   package func presence(of descriptor: OCIModel.Descriptor) async throws -> BlobPresence { try await client.blobPresence(descriptor, in: reference.repository) }
+  package func referrers(of digest: Digest) async throws -> [OCIModel.Descriptor] { try await client.referrers(of: digest, in: reference) }
 
   func fetch(_ blob: OCIModel.Descriptor, into store: ContentStore, progress: @escaping TransferProgressHandler) async throws {
     try await client.fetchBlob(blob, from: reference.repository, into: store, progress: progress)
@@ -71,6 +72,12 @@ package final class RegistryImageDestination: ImageDestination {
 
   package func put(manifest: FetchedManifest, tagged: Bool) async throws {
     let name = tagged ? reference : reference.repository.with(digest: manifest.descriptor.digest)
-    try await client.pushManifest(manifest.bytes, mediaType: manifest.descriptor.mediaType, to: name)
+    // Whether a manifest is there was asked before its blobs came; a tag may be one that cannot be given twice.
+    try await client.pushManifest(manifest.bytes, mediaType: manifest.descriptor.mediaType, to: name, looksFirst: tagged)
+  }
+
+  package func put(referrer: FetchedManifest, listed: OCIModel.Descriptor, of subject: Digest) async throws {
+    guard case .manifest(let manifest) = try referrer.document(), manifest.subject != nil else { return try await put(manifest: referrer, tagged: false) }
+    try await client.pushReferrer(referrer.bytes, mediaType: referrer.descriptor.mediaType, to: reference.repository)
   }
 }

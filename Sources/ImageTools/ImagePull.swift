@@ -2,6 +2,7 @@ package import ContentStore
 internal import HostOS
 internal import NIOCore
 package import OCIModel
+internal import ImageStores
 package import OCIRegistry
 
 /// Brings an image of a registry into the store: its index whole, as a document, and of its images those that are wanted, with what attests them.
@@ -123,7 +124,7 @@ package struct ImagePull: Sendable {
           if let known = candidate.manifest { fetched = known } else { fetched = try await client.manifest(reference.repository, digest: candidate.descriptor.digest) }
           full.manifest = fetched
           if case .manifest(let manifest) = try fetched.document(), manifest.config.mediaType.isConfig {
-            let platform = try await client.platform(of: manifest, in: reference.repository)
+            let platform = try await RegistryImageSource(reference, client).platform(of: manifest)
             if !platform.os.isEmpty { full.platform = platform.normalized }
           }
           return (i, full)

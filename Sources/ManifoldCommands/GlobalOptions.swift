@@ -60,7 +60,7 @@ enum CommandLineForms {
 
   private static let flags: Set<String> = [
     "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "strict-checks", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
-    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "deep", "shallow", "json", "files", "prefer-index", "password-stdin", "all-platforms", "all-tags", "tree", "human", "no-prune", "disable-content-trust",
+    "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "deep", "shallow", "json", "files", "prefer-index", "compat", "password-stdin", "all-platforms", "all-tags", "tree", "human", "no-prune", "disable-content-trust",
   ]
 
   /// Flags that are on unless they are turned off.

@@ -1,5 +1,6 @@
 internal import BuildProgress
 internal import BuildkitdConfig
+internal import ImageStores
 internal import OCIModel
 internal import OCIRegistry
 
@@ -8,6 +9,7 @@ enum RegistryAccess {
   /// As flags, configuration and environment have it; what is worth a word goes to standard error.
   static func configuration(_ global: GlobalOptions, insecure references: [Reference] = []) async throws -> RegistryConfiguration {
     var out = try await RegistryConfiguration.load(config: global.config, insecureHosts: Set(global.insecureRegistries + references.map(\.domain)))
+    out.maximumRequestsPerHost = ImageAccess.requestsAtOnce
     out.onNotice = { Terminal.error("\(TerminalText.singleLine($0.description))\n") }
     out.onRetry = { Terminal.error("\(TerminalText.singleLine($0.description))\n") }
     return out

@@ -46,14 +46,18 @@ struct BlobUpload: Sendable {
 
   // MARK: Mounting
 
-  private enum Start { case mounted(String), session(Session) }
+  /// What came of the attempt to mount: a mounted blob, a session to upload it in, or neither.
+  struct Start: Sendable {
+    var mounted: PushOutcome?
+    var session: Session?
+  }
   struct Session: Sendable {
     var location: RegistryURL
     var minimumChunk: Int
   }
 
-  /// nil when nothing was mounted and no session was begun.
-  private func mount(_ candidates: [Reference]) async throws -> Start? {
+  /// The caller has already asked whether it exists.
+  func mount(_ candidates: [Reference]) async throws -> Start {
     var usable: [Reference] = []
     for candidate in candidates where candidate.domain == repository.domain && candidate.path != repository.path && !usable.contains(candidate.repository) { usable.append(candidate.repository) }
     var session: Session?
@@ -67,7 +71,8 @@ struct BlobUpload: Sendable {
         let (status, headers, _, url) = try await connection.exchange(call, limit: RegistryErrorBody.limit)
         if status == 201 {
           if let told = headers.first(name: "Docker-Content-Digest"), told != descriptor.digest.description { continue }
-          return .mounted(candidate.path)
+          report(descriptor.size, .mounted(from: repository.domain + "/" + candidate.path))
+          return Start(mounted: .mounted(from: candidate.path))
         }
         session = try self.session(headers, url, call)
       } catch let error as RegistryError where error.status.map({ (400..<500).contains($0) && $0 != 429 }) ?? false {
@@ -75,7 +80,7 @@ struct BlobUpload: Sendable {
         continue
       }
     }
-    return session.map { .session($0) }
+    return Start(session: session)
   }
 
   private func begin() async throws -> Session {
@@ -111,16 +116,9 @@ struct BlobUpload: Sendable {
 
   // MARK: Uploading
 
-  /// Mounts or uploads; the caller has already asked whether it exists.
-  func run(mountFrom candidates: [Reference]) async throws -> PushOutcome {
-    var session: Session?
-    switch try await mount(candidates) {
-    case .mounted(let from)?:
-      report(descriptor.size, .mounted(from: repository.domain + "/" + from))
-      return .mounted(from: from)
-    case .session(let begun)?: session = begun
-    case nil: break
-    }
+  /// Uploads, in the session that the attempt to mount began if there is one.
+  func run(_ start: Start) async throws -> PushOutcome {
+    var session = start.session
     let isRemembered = memory != nil && descriptor.size >= BlobUpload.rememberedSize
     var progress = Progress(
       chunked: descriptor.size > configuration.chunkedUploadThreshold || (memory != nil && descriptor.size > configuration.resumableUploadThreshold && !connection.refusesChunks.load(ordering: .relaxed)), chunk: configuration.uploadChunkSize,

@@ -9,13 +9,14 @@ package struct ManifestListEntry: Hashable, Sendable {
   package var descriptor: OCIModel.Descriptor
   /// The manifest, byte for byte.
   package var bytes: [UInt8]
-  /// The index that it came out of, and its place there.
-  package var origin: Reference?
+  /// Where it came from, as a location is written, when that is not what `reference` says: an index that it was in, a layout, the local store.
+  package var origin: String?
+  /// Its place in the index.
   package var position: Int?
   /// Whether the list is to be an OCI index whatever is in it.
   package var wantsIndex: Bool
 
-  package init(reference: Reference, descriptor: OCIModel.Descriptor, bytes: [UInt8], origin: Reference? = nil, position: Int? = nil, wantsIndex: Bool = false) {
+  package init(reference: Reference, descriptor: OCIModel.Descriptor, bytes: [UInt8], origin: String? = nil, position: Int? = nil, wantsIndex: Bool = false) {
     self.reference = reference
     self.descriptor = descriptor
     self.bytes = bytes
@@ -49,7 +50,7 @@ package struct ManifestListEntry: Hashable, Sendable {
     self.bytes = bytes
     descriptor.size = Int64(bytes.count)
     let note = object[Self.own]
-    origin = try note?["origin"]?.stringValue.map { text throws(OCIError) in try Reference(parsing: text) }
+    origin = note?["origin"]?.stringValue
     position = note?["position"]?.intValue.map { Int($0) }
     wantsIndex = note?["index"]?.boolValue ?? false
   }
@@ -57,7 +58,7 @@ package struct ManifestListEntry: Hashable, Sendable {
   package var file: [UInt8] {
     var out = json
     var note = JSONObject()
-    if let origin { note["origin"] = .string(origin.description) }
+    if let origin { note["origin"] = .string(origin) }
     if let position { note["position"] = .int(position) }
     if wantsIndex { note["index"] = true }
     guard !note.isEmpty else { return out }
@@ -65,18 +66,22 @@ package struct ManifestListEntry: Hashable, Sendable {
     return out + ",\"\(Self.own)\":".utf8 + JSONValue.object(note).encoded() + "}".utf8
   }
 
-  /// What `inspect -v` shows, not yet indented.
-  package var verbose: [UInt8] { json }
+  /// What `inspect -v` shows, not yet indented; of images outside of registries with where they are as their name.
+  package func verbose(named name: String? = nil) -> [UInt8] { json(name ?? reference.description) }
 
-  private var json: [UInt8] {
+  private var json: [UInt8] { json(reference.description) }
+
+  private func json(_ name: String) -> [UInt8] {
     let member = descriptor.mediaType == .dockerManifest ? "SchemaV2Manifest" : "OCIManifest"
-    return Array("{\"Ref\":".utf8) + JSONValue.string(reference.description).encoded() + ",\"Descriptor\":".utf8 + descriptor.json.encoded()
+    return Array("{\"Ref\":".utf8) + JSONValue.string(name).encoded() + ",\"Descriptor\":".utf8 + descriptor.json.encoded()
       + ",\"Raw\":\"\(Base64.encode(bytes))\",\"\(member)\":".utf8 + JSONRelayout.embedded(bytes) + "}".utf8
   }
 }
 
 /// The manifest lists that are being made on this machine, where Docker's client keeps them and in its form: a folder a list and a file an image, beneath
 /// `manifests` of its configuration. Its functions block; call them through `Blocking.run`.
+///
+/// A list is named as a location is written: a registry's in full.
 package struct ManifestListStore: Sendable {
   package let root: String
   package init(root: String) { self.root = root }
@@ -93,22 +98,27 @@ package struct ManifestListStore: Sendable {
   private static func fileName(_ reference: Reference) -> String {
     String(reference.description.map { $0 == ":" ? "-" : $0 == "/" ? "_" : $0 })
   }
-  private func folder(_ list: Reference) -> String { root + "/" + Self.fileName(list) }
+  /// Of a registry's list as Docker has it; what is no registry's is named by a digest, since a path may hold anything.
+  private static func folderName(_ list: String) -> String {
+    guard let reference = try? Reference(parsing: list), reference.description == list else { return "manifold-" + Digest.sha256(of: list).hex.prefix(32) }
+    return fileName(reference)
+  }
+  private func folder(_ list: String) -> String { root + "/" + Self.folderName(list) }
 
   /// The entry of that name; nil when there is none. Throws `RegistryError(.local)`.
-  package func entry(_ list: Reference, _ manifest: Reference) throws -> ManifestListEntry? {
+  package func entry(_ list: String, _ manifest: Reference) throws -> ManifestListEntry? {
     do { return try read(folder(list) + "/" + Self.fileName(manifest)) } catch let error as HostError where error.code == .notFound { return nil }
   }
 
   /// All entries in the order in which they will stand: by name, as Docker has it, those out of one index in its order. Empty when there is no such list.
-  package func entries(_ list: Reference) throws -> [ManifestListEntry] {
+  package func entries(_ list: String) throws -> [ManifestListEntry] {
     let names: [String]
     do { names = try Directory.open(folder(list)).entries().map(\.name) } catch let error as HostError where error.code == .notFound { return [] }
     let sorted = names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     var found: [(group: String, position: Int, entry: ManifestListEntry)] = []
     for name in sorted {
       let entry = try read(folder(list) + "/" + name)
-      let group = entry.position == nil ? name : String(name.prefix { $0 != "@" }) + "@" + (entry.origin?.description ?? "")
+      let group = entry.position == nil ? name : String(name.prefix { $0 != "@" }) + "@" + (entry.origin ?? "")
       found.append((group, entry.position ?? 0, entry))
     }
     // What came out of one index stands where its first stands.
@@ -127,10 +137,10 @@ package struct ManifestListStore: Sendable {
   }
 
   /// Adds entries to a list, or replaces them. A reader sees each whole or not at all, and nothing but entries in the list's folder.
-  package func save(_ entries: [ManifestListEntry], in list: Reference) throws {
+  package func save(_ entries: [ManifestListEntry], in list: String) throws {
     try Files.makeDirectories(root, mode: 0o700)
     let directory = try Directory.open(root)
-    let folder = try directory.makeDirectories(Self.fileName(list))
+    let folder = try directory.makeDirectories(Self.folderName(list))
     for entry in entries {
       let temporary = ".manifold-\(String(UInt64.random(in: .min ... .max), radix: 36)).tmp"
       do {
@@ -144,5 +154,5 @@ package struct ManifestListStore: Sendable {
   }
 
   /// Does nothing when there is no such list.
-  package func remove(_ list: Reference) throws { try Files.removeTree(folder(list)) }
+  package func remove(_ list: String) throws { try Files.removeTree(folder(list)) }
 }

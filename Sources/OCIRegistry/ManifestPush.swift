@@ -8,22 +8,24 @@ extension RegistryClient {
   static let absent: Set<Int> = [400, 403, 404, 405, 406, 410, 501]
 
   /// Puts a manifest or index under the tag of `reference`, or, when it has none, under its digest. Nothing is sent when the
-  /// registry already holds it there. Returns its descriptor.
+  /// registry already holds it there (which is not asked where `looksFirst` is false). Returns its descriptor.
   @discardableResult
-  public func pushManifest(_ bytes: [UInt8], mediaType: MediaType, to reference: Reference) async throws -> Descriptor {
+  public func pushManifest(_ bytes: [UInt8], mediaType: MediaType, to reference: Reference, looksFirst: Bool = true) async throws -> Descriptor {
     let descriptor = Descriptor(mediaType: mediaType, of: bytes)
     if let wanted = reference.digest, wanted != descriptor.digest {
       throw RegistryError(.digestMismatch, "cannot push \(reference.familiar): the manifest has digest \(descriptor.digest)", host: reference.domain, repository: reference.path)
     }
     let name = reference.tag ?? descriptor.digest.description
     let operation = RegistryOperation("push", reference.tag == nil ? "\(reference.familiarName)@\(descriptor.digest)" : reference.familiar, in: reference)
-    var head = RegistryConnection.Call(
-      method: .HEAD, target: .path("/v2/\(reference.path)/manifests/\(name)"), scopes: RegistryScopes([.push(reference.path)]), operation: operation,
-      accepts: { $0 == 200 || RegistryClient.absent.contains($0) })
-    head.headers = ["Accept": "\(mediaType), */*;q=0.1"]
-    let (status, known, _, _) = try await connection(reference.domain).exchange(head, limit: RegistryErrorBody.limit)
-    if status == 200, known.first(name: "Docker-Content-Digest") == descriptor.digest.description, known.first(name: "Content-Type").map({ HTTPFields.mediaType($0) }) == mediaType.rawValue.lowercased() {
-      return descriptor
+    if looksFirst {
+      var head = RegistryConnection.Call(
+        method: .HEAD, target: .path("/v2/\(reference.path)/manifests/\(name)"), scopes: RegistryScopes([.push(reference.path)]), operation: operation,
+        accepts: { $0 == 200 || RegistryClient.absent.contains($0) })
+      head.headers = ["Accept": "\(mediaType), */*;q=0.1"]
+      let (status, known, _, _) = try await connection(reference.domain).exchange(head, limit: RegistryErrorBody.limit)
+      if status == 200, known.first(name: "Docker-Content-Digest") == descriptor.digest.description, known.first(name: "Content-Type").map({ HTTPFields.mediaType($0) }) == mediaType.rawValue.lowercased() {
+        return descriptor
+      }
     }
     _ = try await put(bytes, descriptor, under: name, of: reference, operation)
     return descriptor

@@ -22,6 +22,27 @@ extension RegistryClient {
     return descriptor
   }
 
+  /// What refers to a manifest of a repository, as the registry tells it: media type, digest, size, artifact type and annotations of each. Where the registry keeps no account
+  /// itself, what the spec's fallback tag lists; nothing where there is neither. The first page only, which is 4 MiB of them.
+  public func referrers(of digest: Digest, in repository: Reference) async throws -> [Descriptor] {
+    let repository = repository.repository
+    let operation = RegistryOperation("list what refers to", "\(repository.familiarName)@\(digest)", in: repository)
+    let call = RegistryConnection.Call(
+      method: .GET, target: .path("/v2/\(repository.path)/referrers/\(digest)"), headers: ["Accept": MediaType.ociIndex.rawValue], scopes: RegistryScopes([.pull(repository.path)]),
+      operation: operation, accepts: { [200, 400, 404, 405, 406, 501].contains($0) })
+    let connection = connection(repository.domain)
+    let (status, _, body, url) = try await connection.exchange(call, limit: DocumentLimits.manifest)
+    if status == 200 {
+      guard case .index(let index)? = try? ImageDocument(parsing: body, mediaType: .ociIndex) else { throw connection.error(.invalidResponse, call, "it did not answer with an image index", url) }
+      return index.manifests
+    }
+    do {
+      let tagged = try repository.with(tag: "\(digest.algorithm.rawValue)-\(digest.hex.prefix(64))")
+      guard case .index(let index) = try await manifest(tagged).document() else { return [] }
+      return index.manifests
+    } catch let error as RegistryError where error.code == .notFound { return [] }
+  }
+
   private func list(_ descriptor: Descriptor, underFallbackTagOf subject: Digest, in repository: Reference) async throws {
     let tagged = try repository.with(tag: "\(subject.algorithm.rawValue)-\(subject.hex.prefix(64))")
     var index = ImageIndex(manifests: [])

@@ -246,7 +246,10 @@ public final class RegistryClient: Sendable {
           upload.report(descriptor.size, .exists)
           return .exists
         }
-        let outcome = try await self.transfer(repository.domain) { try await upload.run(mountFrom: mountFrom) }
+        // A mount moves nothing, so it waits for no slot.
+        let start = try await upload.mount(mountFrom)
+        if let mounted = start.mounted { return mounted }
+        let outcome = try await self.transfer(repository.domain) { try await upload.run(start) }
         if outcome == .uploaded { upload.report(descriptor.size, .done) }
         return outcome
       }

@@ -66,6 +66,7 @@ package struct RandomImage: Sendable {
   private static func config(_ platform: Platform, diffIDs: [Digest]) -> [UInt8] {
     var object = JSONObject([("architecture", .string(platform.architecture)), ("os", .string(platform.os))])
     if !platform.variant.isEmpty { object["variant"] = .string(platform.variant) }
+    if !platform.osVersion.isEmpty { object["os.version"] = .string(platform.osVersion) }
     object["config"] = ["Cmd": ["/bin/sh"]]
     object["rootfs"] = .object(JSONObject([("type", "layers"), ("diff_ids", .array(diffIDs.map { .string($0.description) }))]))
     return JSONValue.object(object).encoded()

@@ -17,7 +17,11 @@ struct Places {
     let scratch = try ScratchDirectory("places")
     let store = try await ContentStore.open(root: scratch.file("store"))
     return try await TestRegistry.run { registry in
-      let client = RegistryClient(RegistryConfiguration(environment: [:]))
+      var configuration = RegistryConfiguration(environment: [:])
+      configuration.maximumRequestsPerHost = ImageAccess.requestsAtOnce
+      // No pause between retries.
+      let clock = RegistryClock(now: { 0 }, sleep: { _ in await Task.yield() }, random: { 0.5 })
+      let client = RegistryClient(configuration, credentials: AnonymousCredentials(), clock: clock)
       do {
         let result = try await body(Places(registry: registry, access: ImageAccess(client: client, store: store), store: store, scratch: scratch))
         await client.shutdown()

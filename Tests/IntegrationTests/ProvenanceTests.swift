@@ -69,7 +69,7 @@ import Testing
         }
       }
       let inspect = try await environment.tool.run("imagetools", "inspect", image)
-      #expect(inspect.outputText.contains("vnd.docker.reference.type:"), "\(inspect.everything)")
+      #expect(inspect.outputText.contains("  Attestations:\n") && inspect.outputText.contains("https://slsa.dev/provenance/") && !inspect.outputText.contains("unknown"), "\(inspect.everything)")
     }
   }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BuildInterface
+import ImageStores
 import OCIModel
 import OCIRegistry
 import Testing
@@ -14,25 +15,28 @@ import Testing
     let config = Descriptor(mediaType: .ociConfig, of: Array(name.utf8))
     let bytes = ImageManifest(mediaType: docker ? .dockerManifest : .ociManifest, config: config, layers: []).encoded
     let descriptor = Descriptor(mediaType: docker ? .dockerManifest : .ociManifest, of: bytes, platform: try platform.map { try Platform(parsing: $0) })
-    return ImageCreation.Source(reference: try Reference(parsing: "r.io/\(name):1"), descriptor: descriptor, bytes: bytes)
+    return ImageCreation.Source(source: LayoutImageSource(path: name, tag: nil, digest: nil), descriptor: descriptor, bytes: bytes)
   }
 
   @Test(arguments: [
     ("a", "docker.io/library/a:latest|-"), ("r.io/a:1@\(digest)", "r.io/a:1@\(digest)|-"), (digest, "-|\(digest) alone"), (#"{"digest":"\#(digest)","size":5}"#, "-|\(digest) 5"),
-    ("sha256:abc", nil), ("{}", nil), (#"{"schemaVersion":2,"manifests":[]}"#, nil), (#"{"digest":"x"}"#, nil), ("x/UPPER", nil), ("oci-layout://x", nil), ("{", nil), ("", nil),
+    ("sha256:abc", nil), ("{}", nil), (#"{"schemaVersion":2,"manifests":[]}"#, nil), (#"{"digest":"x"}"#, nil), ("x/UPPER", nil), ("oci-layout://x:1", "oci-layout://x:1|-"), ("local:a", "local:a|-"), ("local:", nil), ("{", nil), ("", nil),
   ]) func sources(_ text: String, _ expected: String?) {
     let source = try? CreationSource(parsing: text)
     let given = source?.given.map { "\($0.digest) \($0.isDigestAlone ? "alone" : "\($0.size)")" }
-    #expect(source.map { "\($0.reference?.description ?? "-")|\(given ?? "-")" } == expected)
+    #expect(source.map { "\($0.location?.fullDescription ?? "-")|\(given ?? "-")" } == expected)
   }
 
   @Test func sourcesWithoutARepositoryTakeTheOnlyOne() throws {
     func located(_ sources: [String], tags: [String]) throws -> [String] {
-      try ImageCreation.locate(try sources.map { try CreationSource(parsing: $0) }, tags: try tags.map(CreationSource.name)).map { $0.reference?.description ?? "-" }
+      try ImageCreation.locate(try sources.map { try CreationSource(parsing: $0) }, tags: try tags.map(ImageCommands.location)).map { $0.location?.fullDescription ?? "-" }
     }
     let descriptor = #"{"digest":"\#(Self.digest)"}"#
     #expect(try located([Self.digest, descriptor], tags: ["r.io/a:1"]) == ["r.io/a:1@\(Self.digest)", "r.io/a:latest"])
     #expect(try located(["r.io/a:2", Self.digest], tags: ["r.io/a:1"]) == ["r.io/a:2", "r.io/a:2@\(Self.digest)"])
+    #expect(try located(["oci-layout:///l:2", Self.digest, descriptor], tags: ["oci-layout:///l:1"]) == ["oci-layout:///l:2", "oci-layout:///l@\(Self.digest)", "oci-layout:///l:2"])
+    #expect(try located([Self.digest], tags: ["local:a"]) == ["local:\(Self.digest)"])
+    #expect(throws: BuildError.self) { try located(["oci-layout:///a", Self.digest], tags: ["oci-layout:///b"]) }
     #expect(throws: BuildError.self) { try located(["r.io/b", Self.digest], tags: ["r.io/a:1"]) }
     #expect(throws: BuildError.self) { try located([Self.digest], tags: []) }
   }
@@ -42,7 +46,7 @@ import Testing
     #expect(try ImageCreation(prefersIndex: false).result([one]).bytes == one.bytes)
     let index = try ImageCreation().result([one])
     #expect(index.descriptor.mediaType == .ociIndex && index.members.map(\.descriptor.digest) == [one.descriptor.digest])
-    let whole = ImageCreation.Source(reference: one.reference, descriptor: Descriptor(mediaType: .ociIndex, of: index.bytes), bytes: index.bytes)
+    let whole = ImageCreation.Source(source: one.source, descriptor: Descriptor(mediaType: .ociIndex, of: index.bytes), bytes: index.bytes)
     #expect(try ImageCreation().result([whole]).bytes == index.bytes)
     #expect(try ImageCreation(annotations: IndexAnnotation.parse("index:a=b")).result([whole]).bytes != index.bytes)
     #expect(throws: BuildError.self) { try ImageCreation(prefersIndex: false, platforms: [try Platform(parsing: "linux/s390x")]).result([one]) }
@@ -55,7 +59,7 @@ import Testing
     #expect(docker.descriptor.mediaType == .dockerManifestList && docker.warnings.count == 1)
     let mixed = try ImageCreation().result(sources)
     #expect(mixed.descriptor.mediaType == .ociIndex && mixed.warnings == ["linux/arm64: 2 images are for the same platform; clients will take one of them"])
-    #expect(mixed.members.map { $0.source.reference.path } == ["a", "b", "c"])
+    #expect(mixed.members.map { $0.source.source.location.place } == ["a", "b", "c"])
     let filtered = try ImageCreation(annotations: IndexAnnotation.parse("index:a=b"), platforms: [try Platform(parsing: "linux/arm64")]).result(sources)
     guard case .index(let index) = try ImageDocument(parsing: filtered.bytes, mediaType: .ociIndex) else { throw OCIError(.invalidDocument, "no index") }
     #expect(index.manifests.count == 2 && index.annotations == ["a": "b"] && filtered.descriptor.digest == .sha256(of: filtered.bytes))
@@ -75,7 +79,7 @@ import Testing
 
   private func entry(_ name: String, _ platform: Platform, type: MediaType = .dockerManifest, origin: String? = nil, wantsIndex: Bool = false) throws -> ManifestListEntry {
     let descriptor = Descriptor(mediaType: type, of: Array(name.utf8), platform: platform)
-    return ManifestListEntry(reference: try Reference(parsing: name), descriptor: descriptor, bytes: Array(name.utf8), origin: try origin.map { try Reference(parsing: $0) }, wantsIndex: wantsIndex)
+    return ManifestListEntry(reference: try Reference(parsing: name), descriptor: descriptor, bytes: Array(name.utf8), origin: origin, wantsIndex: wantsIndex)
   }
 
   @Test func listsHaveTheTypeOfTheirImages() throws {
@@ -88,14 +92,22 @@ import Testing
   }
 
   @Test func entriesAreFoundByTheirNamesOrTheirIndexs() throws {
-    let linux = try Platform(parsing: "linux/amd64"), list = try Reference(parsing: "l:1")
-    let one = try entry("a@\(Self.digest)", linux, origin: "a:1"), two = try entry("b:1", linux), three = try entry("c@\(Self.digest)", linux, origin: "c:1")
-    let four = try entry("c:2", linux, origin: "c:1")
-    let entries = [one, two, three, four]
-    #expect(try ManifestAnnotateCommand.choose(try Reference(parsing: "b:1"), among: entries, list) == two)
-    #expect(try ManifestAnnotateCommand.choose(try Reference(parsing: "a:1"), among: entries, list) == one)
-    #expect(failure { try ManifestAnnotateCommand.choose(try Reference(parsing: "c:1"), among: entries, list) }?.suggestion?.contains("c:2") == true)
-    #expect(failure { try ManifestAnnotateCommand.choose(try Reference(parsing: "d:1"), among: entries, list) }?.code == .notFound)
+    let linux = try Platform(parsing: "linux/amd64"), list = try ImageLocation(parsing: "l:1"), full = "docker.io/library/"
+    let one = try entry("a@\(Self.digest)", linux, origin: full + "a:1"), two = try entry("b:1", linux), three = try entry("c@\(Self.digest)", linux, origin: full + "c:1")
+    let four = try entry("c:2", linux, origin: full + "c:1")
+    var five = try entry("localhost/image@\(Self.digest)", linux, origin: "oci-layout:///l:1"), six = try entry("l@\(Self.digest)", linux, origin: "local:m:1")
+    (five.descriptor.digest, six.descriptor.digest, six.position) = (.sha256(of: "5"), .sha256(of: "6"), 0)
+    let entries = [one, two, three, four, five, six]
+    func choose(_ text: String) throws -> ManifestListEntry { try ManifestAnnotateCommand.choose(try ImageLocation(parsing: text), among: entries, list) }
+    #expect(try choose("b:1") == two)
+    #expect(try choose("a:1") == one)
+    #expect(failure { _ = try choose("c:1") }?.suggestion?.contains("c:2") == true)
+    #expect(failure { _ = try choose("d:1") }?.code == .notFound)
+    #expect(try choose("oci-layout:///l:1") == five && choose("oci-layout:///l@\(five.descriptor.digest)") == five)
+    #expect(try choose("local:m:1") == six && choose("local:\(six.descriptor.digest)") == six)
+    #expect(failure { _ = try choose("oci-layout:///l:2") }?.code == .notFound)
+    #expect(failure { _ = try choose("localhost/image@\(Self.digest)") }?.code == .notFound)
+    #expect(ManifestLists.name(five) == "oci-layout:///l:1" && ManifestLists.name(six) == "local:\(six.descriptor.digest)" && ManifestLists.source(six) == .local("m:1"))
   }
 
   @Test func commandLines() throws {
@@ -109,6 +121,6 @@ import Testing
     #expect(push.purge && !push.insecure && push.global.insecureRegistries == ["r"])
     let create = try #require(try Manifold.parseAsRoot(["imagetools", "create", "-t", "a", "-ta:2", "-p", "linux/arm64", "--no-prefer-index", "b", "c"]) as? ImagetoolsCreateCommand)
     #expect(create.tags == ["a", "a:2"] && create.platforms == ["linux/arm64"] && !create.preferIndex && create.sources == ["b", "c"])
-    #expect(throws: BuildError.self) { try ManifestLists.reference("oci-layout://x") }
+    #expect(try ManifestLists.location("oci-layout://x:1", CommandFacts(workingDirectory: "/w")).description == "oci-layout:///w/x:1")
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import GoTemplate
 import HostOS
+import ImageStores
 import OCIModel
 import OCIRegistry
 import Testing
@@ -15,9 +16,9 @@ import Testing
   private func inspection(_ name: String) throws -> ImageInspection {
     let bytes = try Files.read(Self.folder + name + ".raw", limit: 1 << 20)
     let type = try #require(try JSONValue(parsing: bytes)["mediaType"]?.stringValue)
-    let reference = try Reference(parsing: "127.0.0.1:5917/me/a:\(name)")
+    let location = try ImageLocation(parsing: "127.0.0.1:5917/me/a:\(name)")
     return try ImageInspection(
-      name: reference.description, reference: reference, manifest: FetchedManifest(descriptor: Descriptor(mediaType: MediaType(type), of: bytes), bytes: bytes))
+      name: location.fullDescription, location: location, manifest: FetchedManifest(descriptor: Descriptor(mediaType: MediaType(type), of: bytes), bytes: bytes))
   }
 
   @Test(arguments: ["plain", "latest", "win", "single", "dsingle", "list", "empty"]) func asBuildxPrintsIt(_ name: String) throws {
@@ -58,7 +59,7 @@ import Testing
   }
 
   @Test func commandLine() {
-    for wrong in [["--raw", "--format", "{{.Name}}", "a"], ["oci-layout://x", "a"], ["oci-layout://x"], ["UPPER"], ["--format", "{{json .", "a"], []] {
+    for wrong in [["--raw", "--format", "{{.Name}}", "a"], ["oci-layout://x", "a"], ["oci-layout://"], ["local:"], ["UPPER"], ["--format", "{{json .", "a"], []] {
       #expect(throws: (any Error).self, "\(wrong)") { try Manifold.parseAsRoot(["imagetools", "inspect"] + wrong) }
     }
   }

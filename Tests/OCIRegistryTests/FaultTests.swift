@@ -1,3 +1,4 @@
+import ImageStores
 import OCIModel
 import OCIRegistry
 import Synchronization
@@ -63,10 +64,10 @@ struct FaultBench {
       let pushed = try await client.pushReferrer(manifest.encoded, to: there.repository)
       #expect(registry.manifest(pushed.digest.description, in: name) != nil)
     case .create:
-      let (_, members) = try await client.members(of: there)
-      let theirs = try await client.members(of: other.reference("second:1")).members
+      let members = try await RegistryImageSource(there, client).members().members
+      let theirs = try await RegistryImageSource(other.reference("second:1"), client).members().members
       let target = try registry.reference("joined:1")
-      try await client.copyMembers(members + theirs, to: target)
+      try await ImageTransfer().copy(members + theirs, to: try RegistryImageDestination(target, client))
       let index = ImageIndex(mediaType: .ociIndex, manifests: (members + theirs).map(\.descriptor)).encoded
       try await client.pushManifest(index, mediaType: .ociIndex, to: target)
       #expect(registry.missing(of: "1", in: "joined") == nil)

@@ -6,6 +6,16 @@ internal import OCIRegistry
 
 /// What commands about images share: the places that their words name, opened as they are needed.
 enum ImageCommands {
+  /// A location for `manifest` and `imagetools`; the error says what it is of.
+  static func location(_ text: String) throws -> ImageLocation {
+    do { return try ImageLocation(parsing: text) } catch let error as ImageStoreError { throw BuildError.usage(error.message, suggestion: error.advice) }
+  }
+
+  /// Registries among locations.
+  static func references(_ locations: [ImageLocation]) -> [Reference] {
+    locations.compactMap { if case .registry(let reference) = $0 { reference } else { nil } }
+  }
+
   /// Opens what the locations need for the length of `body`, which Ctrl-C ends: a registry client always, the engine's store when one of them is local. (Opening the
   /// engine starts the program anew, so nothing may have been read or written before.) `insecure`: registries that may be reached without verified TLS.
   static func withAccess<T: Sendable>(

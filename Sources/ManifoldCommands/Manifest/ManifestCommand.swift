@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import BuildInterface
 internal import HostOS
+internal import ImageStores
 internal import OCIModel
 internal import OCIRegistry
 
@@ -14,6 +15,7 @@ struct ManifestCommand: AsyncParsableCommand {
         manifold manifest annotate reg/me/app:1 reg/me/app:1-win --os-version 10.0.20348.1
         manifold manifest inspect reg/me/app:1
         manifold manifest push --purge reg/me/app:1
+        manifold manifest create reg/me/app:1 local:app oci-layout://./windows:ltsc2022 oci-layout://./windows:ltsc2025
 
       The list is kept where docker keeps it (~/.docker/manifests, or manifests beneath DOCKER_CONFIG) until it is pushed: a list begun with \
       the one can be pushed with the other.
@@ -23,12 +25,36 @@ struct ManifestCommand: AsyncParsableCommand {
 
 /// What the verbs of `manifest` share.
 enum ManifestLists {
-  /// A name with its tag, `latest` if none; what is no registry's name is refused by what it is.
-  static func reference(_ text: String) throws -> Reference {
-    for scheme in ["oci-layout://", "local:"] where text.hasPrefix(scheme) {
-      throw BuildError.notYet("\(text): a source other than a registry", suggestion: "Push the image first, and name it as the registry has it.")
+  /// A list or an image: a registry's name with its tag (`latest` if none), an OCI layout by its absolute path, or a name of the local store.
+  static func location(_ text: String, _ facts: CommandFacts) throws -> ImageLocation {
+    let location = try ImageCommands.location(text)
+    guard case .layout(let path, let tag, let digest) = location else { return location }
+    return .layout(path: facts.absolute(path), tag: tag, digest: digest)
+  }
+
+  /// What lists are kept by.
+  static func key(_ list: ImageLocation) -> String { list.fullDescription }
+
+  /// Where an entry's content is.
+  static func source(_ entry: ManifestListEntry) -> ImageLocation {
+    if let origin = entry.origin, let location = try? ImageLocation(parsing: origin) {
+      if case .registry = location {} else { return location }
     }
-    return try Reference(parsing: text).withDefaultTag
+    return .registry(entry.reference)
+  }
+
+  /// How people name an entry.
+  static func name(_ entry: ManifestListEntry) -> String {
+    switch source(entry) {
+    case .registry(let reference): reference.familiar
+    case let location: entry.position == nil ? location.description : location.with(digest: entry.descriptor.digest).description
+    }
+  }
+
+  /// The name that an entry from outside of registries is filed by, since docker's files hold registries' names only.
+  static func reference(of descriptor: OCIModel.Descriptor, in list: ImageLocation) throws -> Reference {
+    if case .registry(let reference) = list { return reference.repository.with(digest: descriptor.digest) }
+    return try Reference(parsing: "localhost/image").with(digest: descriptor.digest)
   }
 
   static func store() throws -> ManifestListStore {
@@ -38,7 +64,7 @@ enum ManifestLists {
     return ManifestListStore(root: root)
   }
 
-  static func missing(_ reference: Reference) -> BuildError { BuildError(.notFound, .usage, "No such manifest: \(reference)") }
+  static func missing(_ location: ImageLocation) -> BuildError { BuildError(.notFound, .usage, "No such manifest: \(location.fullDescription)") }
 
   /// What the list will be, of its entries in their order: images first, then what is attested of them.
   static func index(_ entries: [ManifestListEntry]) -> ImageIndex {
@@ -51,16 +77,17 @@ enum ManifestLists {
   /// A sentence for each platform that several entries are for.
   static func duplicates(_ entries: [ManifestListEntry]) -> [String] {
     IndexComposition.duplicatePlatforms(entries.map(\.descriptor)).map { platform, places in
-      "\(platform.fullDescription): \(places.map { entries[$0].reference.familiar }.joined(separator: " and ")) are for the same platform; clients will take one of them"
+      "\(platform.fullDescription): \(places.map { name(entries[$0]) }.joined(separator: " and ")) are for the same platform; clients will take one of them"
     }
   }
 }
 
 struct ManifestCreateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "create", abstract: "Begin a manifest list on this machine, of images in registries.",
+    commandName: "create", abstract: "Begin a manifest list on this machine, of images wherever they are.",
     usage: "manifold manifest create [options] <list> <image> [<image> ...]",
     discussion: """
+      Images are in registries, in OCI layouts (oci-layout://PATH[:TAG][@DIGEST]) or in the local store (local:NAME), in any mixture, and so is the list.
       An image that is an index itself gives all of its entries, attestations included. Platforms are those of the index, else of the images' configs.
       Docker images alone make a Docker manifest list, as in docker; all others an OCI index.
       """)
@@ -75,19 +102,21 @@ struct ManifestCreateCommand: AsyncParsableCommand {
   func validate() throws { if images.isEmpty { throw ValidationError("name at least one image for the list") } }
 
   mutating func run() async throws {
-    let list = try ManifestLists.reference(list)
-    let images = try images.map(ManifestLists.reference)
+    let facts = try CommandFacts.current()
+    let list = try ManifestLists.location(list, facts), key = ManifestLists.key(list)
+    let images = try images.map { try ManifestLists.location($0, facts) }
     let (store, amend, oci) = (try ManifestLists.store(), amend, oci)
-    let known = try await Blocking.run { try store.entries(list) }
+    let known = try await Blocking.run { try store.entries(key) }
     guard known.isEmpty || amend else {
-      throw BuildError.usage("refusing to amend an existing manifest list with no --amend flag", suggestion: "To begin anew: manifold manifest rm \(list.familiar)")
+      throw BuildError.usage("refusing to amend an existing manifest list with no --amend flag", suggestion: "To begin anew: manifold manifest rm \(list)")
     }
     // All are read before the first is kept: a name that is wrong leaves no half of a list.
-    let entries = try await RegistryAccess.withClient(global, insecure: insecure ? images : []) { client in
+    let entries = try await ImageCommands.withAccess(global, images, insecure: insecure ? ImageCommands.references(images) : []) { access in
       try await withThrowingTaskGroup(of: [ManifestListEntry].self) { group in
         for image in images {
-          let here = known.filter { $0.reference == image || $0.origin == image }
-          group.addTask { here.isEmpty ? try await Self.entries(of: image, client) : here }
+          let here = Self.known(image, known)
+          let source = try access.source(image)
+          group.addTask { here.isEmpty ? try await Self.entries(of: image, source, list) : here }
         }
         return try await group.reduce(into: []) { $0 += $1 }
       }
@@ -98,19 +127,28 @@ struct ManifestCreateCommand: AsyncParsableCommand {
           var entry = entry
           entry.wantsIndex = entry.wantsIndex || oci
           return entry
-        }, in: list)
+        }, in: key)
     }
-    Terminal.output("Created manifest list \(list)\n")
+    Terminal.output("Created manifest list \(list.fullDescription)\n")
   }
 
-  private static func entries(of image: Reference, _ client: RegistryClient) async throws -> [ManifestListEntry] {
-    let (isIndex, members) = try await client.members(of: image)
-    guard isIndex else {
-      return members.map { ManifestListEntry(reference: image, descriptor: $0.descriptor, bytes: $0.bytes ?? []) }
-    }
-    return members.enumerated().map { i, member in
-      ManifestListEntry(
-        reference: image.repository.with(digest: member.descriptor.digest), descriptor: member.descriptor, bytes: member.bytes ?? [], origin: image, position: i)
+  /// What the list has of an image already. Layouts and the local store may have another one under the name by now: they are read again.
+  private static func known(_ image: ImageLocation, _ entries: [ManifestListEntry]) -> [ManifestListEntry] {
+    guard case .registry(let reference) = image else { return [] }
+    return entries.filter { $0.origin == reference.description || ($0.reference == reference && $0.origin == nil) }
+  }
+
+  private static func entries(of image: ImageLocation, _ source: any ImageSource, _ list: ImageLocation) async throws -> [ManifestListEntry] {
+    let (isIndex, members) = try await source.members()
+    return try members.enumerated().map { i, member in
+      let position = isIndex ? i : nil
+      guard case .registry(let reference) = image else {
+        return ManifestListEntry(
+          reference: try ManifestLists.reference(of: member.descriptor, in: list), descriptor: member.descriptor, bytes: member.bytes ?? [], origin: image.description, position: position)
+      }
+      return ManifestListEntry(
+        reference: isIndex ? reference.repository.with(digest: member.descriptor.digest) : reference, descriptor: member.descriptor, bytes: member.bytes ?? [],
+        origin: isIndex ? reference.description : nil, position: position)
     }
   }
 }
@@ -131,11 +169,12 @@ struct ManifestAnnotateCommand: AsyncParsableCommand {
     help: ArgumentHelp("What it needs of the operating system. May be repeated, or separated by commas.", valueName: "feature")) var osFeatures: [String] = []
 
   mutating func run() async throws {
-    let list = try ManifestLists.reference(list)
-    let image = try ManifestLists.reference(image)
+    let facts = try CommandFacts.current()
+    let list = try ManifestLists.location(list, facts), key = ManifestLists.key(list)
+    let image = try ManifestLists.location(image, facts)
     let store = try ManifestLists.store()
     let features = try osFeatures.flatMap { try CommaFields.parse($0, option: "--os-features") }
-    var entry = try Self.choose(image, among: try await Blocking.run { try store.entries(list) }, list)
+    var entry = try Self.choose(image, among: try await Blocking.run { try store.entries(key) }, list)
     var platform = entry.descriptor.platform ?? Platform(os: "", architecture: "")
     if !os.isEmpty { platform.os = os }
     if !arch.isEmpty { platform.architecture = arch }
@@ -147,20 +186,31 @@ struct ManifestAnnotateCommand: AsyncParsableCommand {
     }
     entry.descriptor.platform = platform
     let changed = entry
-    try await Blocking.run { try store.save([changed], in: list) }
+    try await Blocking.run { try store.save([changed], in: key) }
   }
 
   /// The entry of that name, or the only image out of the index of that name.
-  static func choose(_ image: Reference, among entries: [ManifestListEntry], _ list: Reference) throws -> ManifestListEntry {
-    if let entry = entries.first(where: { $0.reference == image }) { return entry }
-    let ofIndex = entries.filter { $0.origin == image && $0.descriptor.attestedDigest == nil }
+  static func choose(_ image: ImageLocation, among entries: [ManifestListEntry], _ list: ImageLocation) throws -> ManifestListEntry {
+    if let entry = find(image, among: entries) { return entry }
+    let origin = image.fullDescription
+    let ofIndex = entries.filter { $0.origin == origin && $0.descriptor.attestedDigest == nil }
     guard ofIndex.count < 2 else {
       throw BuildError.usage(
-        "\(image.familiar) is an index with \(ofIndex.count) images: say which",
-        suggestion: "They are: " + ofIndex.map { "\($0.reference.familiar) (\($0.descriptor.platform?.fullDescription ?? "no platform"))" }.joined(separator: ", "))
+        "\(image) is an index with \(ofIndex.count) images: say which",
+        suggestion: "They are: " + ofIndex.map { "\(ManifestLists.name($0)) (\($0.descriptor.platform?.fullDescription ?? "no platform"))" }.joined(separator: ", "))
     }
-    guard let entry = ofIndex.first else { throw BuildError(.notFound, .usage, "manifest for image \(image.familiar) does not exist in \(list.familiar)") }
+    guard let entry = ofIndex.first else { throw BuildError(.notFound, .usage, "manifest for image \(image) does not exist in \(list)") }
     return entry
+  }
+
+  /// The one entry that the name can mean, without looking into indexes.
+  static func find(_ image: ImageLocation, among entries: [ManifestListEntry]) -> ManifestListEntry? {
+    switch image {
+    case .registry(let reference): entries.first { $0.reference == reference && ManifestLists.source($0) == .registry(reference) }
+    case .layout(_, _, let digest?): entries.first { $0.descriptor.digest == digest && ManifestLists.source($0).sharesContent(with: image) }
+    case .local(let name) where Digest(name) != nil: entries.first { $0.descriptor.digest.description == name && ManifestLists.source($0).isLocal }
+    case .layout, .local: entries.first { $0.origin == image.description && $0.position == nil }
+    }
   }
 }
 
@@ -172,14 +222,14 @@ struct ManifestRemoveCommand: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("Lists.", valueName: "list")) var lists: [String]
 
   mutating func run() async throws {
-    let store = try ManifestLists.store()
+    let store = try ManifestLists.store(), facts = try CommandFacts.current()
     var failures: [String] = []
     for name in lists {
       do {
-        let list = try ManifestLists.reference(name)
+        let list = try ManifestLists.location(name, facts), key = ManifestLists.key(list)
         try await Blocking.run {
-          guard !(try store.entries(list).isEmpty) else { throw ManifestLists.missing(list) }
-          try store.remove(list)
+          guard !(try store.entries(key).isEmpty) else { throw ManifestLists.missing(list) }
+          try store.remove(key)
         }
       } catch { failures.append("\(error)") }
     }

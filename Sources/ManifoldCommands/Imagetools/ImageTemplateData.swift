@@ -6,7 +6,7 @@ enum ImageTemplateData {
   /// One field of a struct: how templates name it, how JSON does, and what it holds.
   struct Field: Sendable {
     indirect enum Kind: Sendable {
-      case text, int, bool, texts, map, any
+      case text, time, int, bool, texts, map, any
       case object(String, [Field]), objects(String, [Field])
     }
     var name: String
@@ -37,11 +37,11 @@ enum ImageTemplateData {
     Field("StopSignal", "StopSignal", .text), Field("ArgsEscaped", "ArgsEscaped", .bool),
   ]
   private static let history = [
-    Field("Created", "created", .text), Field("CreatedBy", "created_by", .text), Field("Author", "author", .text), Field("Comment", "comment", .text),
+    Field("Created", "created", .time), Field("CreatedBy", "created_by", .text), Field("Author", "author", .text), Field("Comment", "comment", .text),
     Field("EmptyLayer", "empty_layer", .bool),
   ]
   static let image =
-    [Field("Created", "created", .text), Field("Author", "author", .text)] + platform + [
+    [Field("Created", "created", .time), Field("Author", "author", .text)] + platform + [
       Field("Config", "config", .object("v1.ImageConfig", runConfig), keepsEmpty: true),
       Field("RootFS", "rootfs", .object("v1.RootFS", [Field("Type", "type", .text, keepsEmpty: true), Field("DiffIDs", "diff_ids", .texts, keepsEmpty: true)]), keepsEmpty: true),
       Field("History", "history", .objects("v1.History", history)),
@@ -67,6 +67,7 @@ enum ImageTemplateData {
   private static func value(_ kind: Field.Kind, _ json: JSONValue?) -> TemplateValue {
     switch kind {
     case .text: .string(json?.stringValue ?? "")
+    case .time: json?.stringValue.map(time) ?? .none
     case .int: .int(json?.intValue ?? 0)
     case .bool: .bool(json?.boolValue ?? false)
     case .texts: .list((json?.arrayValue ?? []).compactMap(\.stringValue).map { .string($0) })
@@ -75,6 +76,13 @@ enum ImageTemplateData {
     case .object(let type, let fields): json?.objectValue == nil && type == "v1.Platform" ? .none : object(type, fields, json ?? .null)
     case .objects(let type, let fields): .list((json?.arrayValue ?? []).map { object(type, fields, $0) })
     }
+  }
+
+  /// As Go prints it: `2026-01-02 03:04:05.6 +0000 UTC`.
+  private static func time(_ text: String) -> TemplateValue {
+    guard let t = text.firstIndex(of: "T"), let zone = text[t...].firstIndex(where: { "Z+-".contains($0) }) else { return .string(text) }
+    let offset = text[zone] == "Z" ? "+0000 UTC" : text[zone...].filter { $0 != ":" } + " " + text[zone...].filter { $0 != ":" }
+    return .object(TemplateObject(type: "time.Time", printed: "\(text[..<t]) \(text[text.index(after: t)..<zone]) \(offset)", json: text))
   }
 
   /// Any document.

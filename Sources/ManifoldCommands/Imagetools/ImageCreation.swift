@@ -1,4 +1,5 @@
 internal import BuildInterface
+internal import ImageStores
 internal import OCIModel
 internal import OCIRegistry
 
@@ -15,7 +16,7 @@ struct CreationSource: Sendable, Hashable {
     var isDigestAlone = false
   }
   var text: String
-  var reference: Reference?
+  var location: ImageLocation?
   var given: Given?
 
   init(parsing text: String) throws {
@@ -28,16 +29,12 @@ struct CreationSource: Sendable, Hashable {
       } else if text.hasPrefix("{") {
         given = try Self.descriptor(text)
       } else {
-        reference = try CreationSource.name(text)
+        location = try ImageLocation(parsing: text)
       }
-    } catch let error as OCIError {
-      throw BuildError.usage("failed to parse source \"\(text.prefix(200))\", valid sources are digests, references and descriptors: \(error.message)")
+    } catch {
+      let message = (error as? OCIError)?.message ?? (error as? ImageStoreError)?.message ?? "\(error)"
+      throw BuildError.usage("failed to parse source \"\(text.prefix(200))\", valid sources are digests, references and descriptors: \(message)")
     }
-  }
-
-  static func name(_ text: String) throws -> Reference {
-    if text.hasPrefix("oci-layout://") { throw BuildError.notYet("\(text): an OCI layout as a source or a target of imagetools create") }
-    return try Reference(parsing: text).withDefaultTag
   }
 
   private static func descriptor(_ text: String) throws(OCIError) -> Given {
@@ -59,17 +56,23 @@ struct CreationSource: Sendable, Hashable {
 /// What `imagetools create` makes of its sources, as buildx does it.
 struct ImageCreation: Sendable {
   struct Source: Sendable {
-    /// For messages; its repository holds the content.
-    var reference: Reference
+    /// Its place holds the content.
+    var source: any ImageSource
     var descriptor: Descriptor
     var bytes: [UInt8]
+  }
+  struct Member: Sendable {
+    var descriptor: Descriptor
+    var source: Source
   }
   struct Result: Sendable {
     var descriptor: Descriptor
     var bytes: [UInt8]
-    /// What must be in a repository before it, and the source of each.
-    var members: [(descriptor: Descriptor, source: Source)]
+    /// What must be in a place before it, and the source of each.
+    var members: [Member]
     var warnings: [String] = []
+    /// What refers to the members and travels with them, by their digests.
+    var referrers: [Digest: [Descriptor]] = [:]
   }
   var annotations: [IndexAnnotation] = []
   var prefersIndex = true
@@ -77,31 +80,32 @@ struct ImageCreation: Sendable {
 
   // MARK: Sources
 
-  /// Gives each source its repository: those that name none take the only one that is named anywhere.
-  static func locate(_ sources: [CreationSource], tags: [Reference]) throws -> [CreationSource] {
-    let named = sources.compactMap(\.reference)
-    let repositories = Set((tags + named).map(\.name))
-    guard !repositories.isEmpty else { throw BuildError.usage("no repositories specified, please set a reference in tag or source") }
-    let only = repositories.count == 1 ? named.first ?? tags.first : nil
+  /// Gives each source its place: those that name none take the only one that is named anywhere.
+  static func locate(_ sources: [CreationSource], tags: [ImageLocation]) throws -> [CreationSource] {
+    let named = sources.compactMap(\.location)
+    let places = Set((tags + named).map(\.place))
+    guard !places.isEmpty else { throw BuildError.usage("no repositories specified, please set a reference in tag or source") }
+    let only = places.count == 1 ? named.first ?? tags.first : nil
     return try sources.map { source in
-      guard source.reference == nil, let given = source.given else { return source }
+      guard source.location == nil, let given = source.given else { return source }
       guard let only else { throw BuildError.usage("multiple repositories specified, cannot infer repository for \"\(source.text)\"") }
       var source = source
-      source.reference = given.isDigestAlone ? only.with(digest: given.digest) : only.repository.withDefaultTag
+      if given.isDigestAlone { source.location = only.with(digest: given.digest) } else if case .registry(let reference) = only { source.location = .registry(reference.repository.withDefaultTag) } else { source.location = only }
       return source
     }
   }
 
-  static func load(_ sources: [CreationSource], _ client: RegistryClient) async throws -> [Source] {
+  static func load(_ sources: [CreationSource], _ access: ImageAccess) async throws -> [Source] {
     try await withThrowingTaskGroup(of: (Int, Source).self) { group in
-      for (i, source) in sources.enumerated() { group.addTask { (i, try await load(source, client)) } }
+      for (i, source) in sources.enumerated() { group.addTask { (i, try await load(source, access)) } }
       return try await group.reduce(into: [(Int, Source)]()) { $0.append($1) }.sorted { $0.0 < $1.0 }.map(\.1)
     }
   }
 
-  private static func load(_ source: CreationSource, _ client: RegistryClient) async throws -> Source {
-    guard let reference = source.reference else { throw BuildError.usage("the source \(source.text) names no repository") }
-    let fetched = try await client.manifest(reference, digest: source.given?.digest)
+  private static func load(_ source: CreationSource, _ access: ImageAccess) async throws -> Source {
+    guard let location = source.location else { throw BuildError.usage("the source \(source.text) names no repository") }
+    let opened = try access.source(location)
+    let fetched = try await (source.given.map { given in try access.source(location.with(digest: given.digest)) } ?? opened).root()
     var descriptor = fetched.descriptor
     if let given = source.given {
       guard given.size == 0 || given.size == descriptor.size else {
@@ -112,9 +116,42 @@ struct ImageCreation: Sendable {
       descriptor.platform = given.platform
     }
     if case .manifest(let manifest) = try fetched.document(), descriptor.platform.map({ $0.os.isEmpty || $0.architecture.isEmpty }) ?? true {
-      descriptor.platform = completed(descriptor.platform, by: try await client.platform(of: manifest, in: reference).normalized)
+      descriptor.platform = completed(descriptor.platform, by: try await opened.platform(of: manifest).normalized)
     }
-    return Source(reference: reference, descriptor: descriptor, bytes: fetched.bytes)
+    return Source(source: opened, descriptor: descriptor, bytes: fetched.bytes)
+  }
+
+  // MARK: Referrers
+
+  /// Looks for what refers to the images from elsewhere. An attestation that is kept beside its image becomes an entry of the index, where that has none of the image.
+  func withReferrers(_ result: Result) async throws -> Result {
+    let attested = Set(result.members.compactMap(\.descriptor.attestedDigest))
+    let found = try await withThrowingTaskGroup(of: (Digest, [Descriptor]).self) { group in
+      for member in result.members where member.descriptor.attestedDigest == nil {
+        group.addTask { (member.descriptor.digest, try await member.source.source.referrers(of: member.descriptor.digest)) }
+      }
+      return try await group.reduce(into: [Digest: [Descriptor]]()) { $0[$1.0] = $1.1 }
+    }
+    var result = result
+    result.referrers = found
+    guard case .index(var index) = try ImageDocument(parsing: result.bytes, mediaType: result.descriptor.mediaType) else { return result }
+    let known = Set(index.manifests.map(\.digest))
+    var added: [Descriptor] = []
+    for member in result.members where member.descriptor.attestedDigest == nil && !attested.contains(member.descriptor.digest) {
+      guard let referrer = found[member.descriptor.digest]?.first(where: { $0.artifactType == ReferrerKinds.attestation && $0.mediaType.isManifest && !known.contains($0.digest) }) else { continue }
+      var entry = referrer
+      entry.platform = Platform(os: "unknown", architecture: "unknown")
+      entry.annotations["vnd.docker.reference.type"] = "attestation-manifest"
+      entry.annotations["vnd.docker.reference.digest"] = member.descriptor.digest.description
+      entry.annotations[ReferrerKinds.subjectAnnotation] = nil
+      entry.artifactType = ""
+      added.append(entry)
+    }
+    guard !added.isEmpty else { return result }
+    index.manifests += added
+    result.bytes = index.encoded
+    result.descriptor = Descriptor(mediaType: result.descriptor.mediaType, of: result.bytes, annotations: result.descriptor.annotations)
+    return result
   }
 
   /// The config's platform where the descriptor has none. Windows images are told apart by their version, which buildx leaves out.
@@ -180,14 +217,14 @@ struct ImageCreation: Sendable {
     if let platform = source.descriptor.platform, !matcher.matches(platform) {
       throw BuildError.usage("input platform \(platform) does not match any of the provided platforms")
     }
-    return Result(descriptor: source.descriptor, bytes: source.bytes, members: [(source.descriptor, source)])
+    return Result(descriptor: source.descriptor, bytes: source.bytes, members: [Member(descriptor: source.descriptor, source: source)])
   }
 
   private func filtered(_ bytes: [UInt8], _ descriptor: Descriptor, _ origins: [Digest: Source], whole: Source, _ warnings: [String]) throws -> Result {
     guard case .index(var index) = try ImageDocument(parsing: bytes, mediaType: descriptor.mediaType) else { throw BuildError.usage("\(descriptor.digest) is not an index") }
     let kept = platforms.isEmpty ? index.manifests : IndexComposition(index.manifests).filtered(matcher)
     guard !kept.isEmpty else { throw BuildError.usage("none of the manifests match the provided platforms", suggestion: Self.offered(index)) }
-    var result = Result(descriptor: descriptor, bytes: bytes, members: kept.map { ($0, origins[$0.digest] ?? whole) }, warnings: warnings)
+    var result = Result(descriptor: descriptor, bytes: bytes, members: kept.map { Member(descriptor: $0, source: origins[$0.digest] ?? whole) }, warnings: warnings)
     if kept.count < index.manifests.count {
       index.manifests = kept
       result.bytes = index.encoded
