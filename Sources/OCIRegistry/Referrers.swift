@@ -23,24 +23,34 @@ extension RegistryClient {
   }
 
   /// What refers to a manifest of a repository, as the registry tells it: media type, digest, size, artifact type and annotations of each. Where the registry keeps no account
-  /// itself, what the spec's fallback tag lists; nothing where there is neither. The first page only, which is 4 MiB of them.
+  /// itself, what the spec's fallback tag lists; nothing where there is neither. Its mirrors are asked
+  /// before it. The first page only, which is 4 MiB of them.
   public func referrers(of digest: Digest, in repository: Reference) async throws -> [Descriptor] {
     let repository = repository.repository
     let operation = RegistryOperation("list what refers to", "\(repository.familiarName)@\(digest)", in: repository)
     let call = RegistryConnection.Call(
       method: .GET, target: .path("/v2/\(repository.path)/referrers/\(digest)"), headers: ["Accept": MediaType.ociIndex.rawValue], scopes: RegistryScopes([.pull(repository.path)]),
       operation: operation, accepts: { [200, 400, 404, 405, 406, 501].contains($0) })
-    let connection = connection(repository.domain)
-    let (status, _, body, url) = try await connection.exchange(call, limit: DocumentLimits.manifest)
-    if status == 200 {
-      guard case .index(let index)? = try? ImageDocument(parsing: body, mediaType: .ociIndex) else { throw connection.error(.invalidResponse, call, "it did not answer with an image index", url) }
-      return index.manifests
+    let (mirrors, own) = readers(of: repository.domain)
+    // A mirror that answers stands for a registry that cannot be reached: what is said beside an image must not keep it from being read.
+    var isStoodFor = false
+    for reader in mirrors + [own] {
+      do {
+        let (status, _, body, url) = try await reader.exchange(call, limit: DocumentLimits.manifest)
+        if status == 200 {
+          guard case .index(let index)? = try? ImageDocument(parsing: body, mediaType: .ociIndex) else { throw reader.error(.invalidResponse, call, "it did not answer with an image index", url) }
+          return index.manifests
+        }
+        if reader.role != nil { isStoodFor = true }
+      } catch let error as RegistryError {
+        guard mirrorMemory.passesOver(reader, error) || (isStoodFor && error.code == .network) else { throw error }
+      }
     }
     do {
       let tagged = try repository.with(tag: "\(digest.algorithm.rawValue)-\(digest.hex.prefix(64))")
       guard case .index(let index) = try await manifest(tagged).document() else { return [] }
       return index.manifests
-    } catch let error as RegistryError where error.code == .notFound { return [] }
+    } catch let error as RegistryError where error.code == .notFound || (isStoodFor && error.code == .network) { return [] }
   }
 
   private func list(_ descriptor: Descriptor, underFallbackTagOf subject: Digest, in repository: Reference) async throws {
