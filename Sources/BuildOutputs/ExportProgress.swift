@@ -12,7 +12,7 @@ extension ProgressTask {
 
   /// What registries make wait for is said in the vertex's log.
   package func tellingRetries<T: Sendable>(_ body: () async throws -> T) async throws -> T {
-    try await RegistryRetry.$observer.withValue({ log($0.description) }, operation: body)
+    try await RegistryRetry.observing({ log($0.description) }, body)
   }
 }
 

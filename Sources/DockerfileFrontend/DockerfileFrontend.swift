@@ -61,27 +61,34 @@ package struct DockerfileFrontend: Frontend {
     let options = job.options
     let request = try await job.request()
     let platforms: [Platform?] = options.platforms.isEmpty ? [nil] : options.platforms
-    let conversions = try await withThrowingTaskGroup(of: (Int, Result<(Conversion, (any FrontendReference)?), any Error>).self) { group in
+    let conversions = try await withThrowingTaskGroup(of: Converted.self) { group in
       for (i, platform) in platforms.enumerated() {
         var request = request
         request.target = platform
         // One platform tells for all.
         if i > 0 { request.checks = .silent }
-        group.addTask { [request] in
-          do {
-            let conversion = try await Converter.convert(request)
-            return (i, .success((conversion, conversion.definition.isScratch ? nil : try await job.gateway.solve(conversion.definition.proto))))
-          } catch { return (i, .failure(error)) }
-        }
+        group.addTask { [request] in Converted(place: i, result: await Self.convert(request, job)) }
       }
-      var found: [(Int, Result<(Conversion, (any FrontendReference)?), any Error>)] = []
+      var found: [Converted] = []
       for try await result in group { found.append(result) }
-      let results = found.sorted { $0.0 < $1.0 }.map(\.1)
+      let results = found.sorted { $0.place < $1.place }.map(\.result)
       let failures = results.compactMap { result -> (any Error)? in if case .failure(let error) = result { error } else { nil } }
       if !failures.isEmpty { throw ManyFailures.one(of: failures) }
       return try results.map { try $0.get() }
     }
     return result(conversions, platforms.map { $0 ?? options.buildPlatform }, options)
+  }
+
+  /// A type, and a function, of their own: from a tuple that one closure returns in two ways the optimiser of Swift 6.3 was seen to lose the place.
+  private struct Converted: Sendable {
+    var place: Int
+    var result: Result<(Conversion, (any FrontendReference)?), any Error>
+  }
+  private static func convert(_ request: ConversionRequest, _ job: FrontendJob) async -> Result<(Conversion, (any FrontendReference)?), any Error> {
+    do {
+      let conversion = try await Converter.convert(request)
+      return .success((conversion, conversion.definition.isScratch ? nil : try await job.gateway.solve(conversion.definition.proto)))
+    } catch { return .failure(error) }
   }
 
   private func result(_ conversions: [(Conversion, (any FrontendReference)?)], _ platforms: [Platform], _ options: FrontendOptions) -> FrontendResult {

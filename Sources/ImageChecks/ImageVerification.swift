@@ -69,18 +69,21 @@ package struct ImageVerification: Sendable {
     var attests: Digest? { descriptor.attestedDigest }
   }
 
+  /// A type, and a function, of their own: as a tuple that one closure returns in two ways, the optimiser of Swift 6.3 loses the place.
+  private struct Answer: Sendable {
+    var place: Int
+    var document: Result<FetchedManifest, Problem>
+  }
+  private static func document(_ entry: Descriptor, _ source: any ImageSource) async throws -> Result<FetchedManifest, Problem> {
+    do { return .success(try await source.manifest(entry)) } catch { return .failure(try await Problem.of(error, source)) }
+  }
+
   /// The index's entries with their documents, all at once.
   private func collect(_ index: ImageIndex, of digest: Digest, depth: Int, _ images: inout [Entry], _ report: inout VerificationReport) async throws {
     let source = source
-    let fetched = try await withThrowingTaskGroup(of: (Int, Result<FetchedManifest, Problem>).self) { group in
-      for (i, entry) in index.manifests.enumerated() {
-        group.addTask {
-          do { return (i, .success(try await source.manifest(entry))) } catch { return (i, .failure(try await Problem.of(error, source))) }
-        }
-      }
-      var out: [Int: Result<FetchedManifest, Problem>] = [:]
-      for try await (i, result) in group { out[i] = result }
-      return out
+    let fetched = try await withThrowingTaskGroup(of: Answer.self) { group in
+      for (i, entry) in index.manifests.enumerated() { group.addTask { Answer(place: i, document: try await Self.document(entry, source)) } }
+      return try await group.reduce(into: [Int: Result<FetchedManifest, Problem>]()) { $0[$1.place] = $1.document }
     }
     let known = Set(index.manifests.map(\.digest))
     var seen: [String: Digest] = [:]

@@ -264,7 +264,7 @@ public final class RegistryClient: Sendable {
   ) async throws -> T {
     let others = RegistryRetry.observer ?? configuration.onRetry
     let reached = ReachedBytes()
-    return try await RegistryRetry.$observer.withValue({ retry in
+    return try await RegistryRetry.observing({ retry in
       progress(TransferProgress(direction, descriptor, repository: repository.name, bytes: reached.bytes.load(ordering: .relaxed), state: .retrying(retry)))
       others?(retry)
     }) {

@@ -23,8 +23,19 @@ public struct RegistryRetry: Hashable, Sendable, CustomStringConvertible {
   /// `localhost:5000: 429 Too Many Requests (TOOMANYREQUESTS: slow down) [PUT http://…]: trying again in 3 s (try 2 of 6)`
   public var description: String { "\(host): \(reason) [\(request)]: trying again in \(RegistryRetry.seconds(wait)) (try \(attempt) of \(maximumAttempts))" }
 
-  /// Told of every retry in the task that it is set for and in its children; when it is not set, the configuration's `onRetry` is. Called from any task; must return quickly.
-  @TaskLocal public static var observer: (@Sendable (RegistryRetry) -> Void)?
+  /// Whom this task's retries are told to, as `observing` has it.
+  public static var observer: (@Sendable (RegistryRetry) -> Void)? { current?.tell }
+
+  /// Runs `body`, and tells `observer` of every retry in it and in its children; outside of this the configuration's `onRetry` is told. `observer` is called from any
+  /// task and must return quickly.
+  @inline(never)
+  public static func observing<T>(_ observer: @escaping @Sendable (RegistryRetry) -> Void, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> T) async rethrows -> T {
+    try await $current.withValue(Observer(tell: observer), operation: body, isolation: isolation)
+  }
+
+  /// A type of its own: a task-local function makes the optimiser of Swift 6.3 leave its type out, and the program crash where the value is set.
+  private struct Observer: Sendable { let tell: @Sendable (RegistryRetry) -> Void }
+  @TaskLocal private static var current: Observer?
 
   static func seconds(_ duration: Duration) -> String {
     let (seconds, attoseconds) = duration.components

@@ -76,7 +76,7 @@ struct LayerFetch: RegistryLayerProvider {
     let status = progress.transfer(descriptor.digest.description, total: descriptor.size)
     defer { status.finish() }
     let progress = progress
-    try await RegistryRetry.$observer.withValue({ progress.log("\($0)\n") }) {
+    try await RegistryRetry.observing({ progress.log("\($0)\n") }) {
       do {
         try await session.registry.fetchBlob(descriptor, from: reference, into: store) { status.update($0.bytes) }
       } catch let error as RegistryError where error.code == .notFound {

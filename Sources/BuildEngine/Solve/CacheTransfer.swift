@@ -85,16 +85,20 @@ struct CacheTransfer: Sendable {
     var ref: ImmutableRef?
   }
 
+  private func tolerated(
+    _ targets: [Target], _ destination: CacheDestination, _ job: Job, _ environment: ExportEnvironment, _ files: any FileService
+  ) async throws -> [String: String] {
+    do { return try await export(targets, to: destination, job, environment, files) } catch {
+      if error is CancellationError || !destination.ignoresError { throw error }
+      return [:]
+    }
+  }
+
   /// Writes all of them at once. Answers what the peers do (`cache.manifest`).
   func export(_ targets: [Target], job: Job, environment: ExportEnvironment, files: any FileService) async throws -> [String: String] {
     try await withThrowingTaskGroup(of: (Int, [String: String]).self) { group in
       for (i, destination) in destinations.enumerated() {
-        group.addTask {
-          do { return (i, try await export(targets, to: destination, job, environment, files)) } catch {
-            if error is CancellationError || !destination.ignoresError { throw error }
-            return (i, [:])
-          }
-        }
+        group.addTask { (i, try await tolerated(targets, destination, job, environment, files)) }
       }
       var answers: [Int: [String: String]] = [:]
       for try await (i, answer) in group { answers[i] = answer }

@@ -19,7 +19,7 @@ final class TransferView: Sendable {
     let display = ProgressDisplay(mode: mode, environment: RegistryConfiguration.processEnvironment)
     do {
       let value = try await ProgressTask(name, id: name, display).run { task in
-        try await RegistryRetry.$observer.withValue({ task.log($0.description) }) { try await body(TransferView(task)) }
+        try await RegistryRetry.observing({ task.log($0.description) }) { try await body(TransferView(task)) }
       }
       await display.finish()
       return value
