@@ -7,7 +7,7 @@ APT = pkg-config zlib1g-dev libzstd-dev libisal-dev libdeflate-dev libsqlite3-de
   crun qemu-user-static uidmap util-linux ca-certificates git \
   docker-registry skopeo umoci libarchive-tools zstd jq python3 attr
 
-.PHONY: deps build release demo test fuzz bench format lint clean
+.PHONY: deps build release demo test test-release fuzz bench format lint clean
 
 deps:
 	@Scripts/install-packages $(APT)
@@ -25,6 +25,10 @@ test: deps
 	Scripts/check-imports
 	$(SWIFT) build --build-tests
 	SWIFT=$(SWIFT) Scripts/run-tests
+
+# The tests of the whole program again, with the optimised one: optimisers have bugs of their own.
+test-release: test release
+	SWIFT=$(SWIFT) MANIFOLD_BINARY=$(CURDIR)/.build/release/manifold Scripts/run-tests --filter '^IntegrationTests\.'
 
 fuzz: deps
 	Scripts/fuzz

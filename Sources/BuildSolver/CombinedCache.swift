@@ -19,14 +19,19 @@ package final class CombinedCache: CacheManager {
     let main = main
     return try await withThrowingTaskGroup(of: (Int, [T]).self) { group in
       for (i, cache) in caches.enumerated() {
-        group.addTask {
-          do { return (i, try await body(cache)) } catch where cache !== main { return (i, []) }
-        }
+        group.addTask { (i, try await Self.answer(of: cache, isMain: cache === main, body)) }
       }
       var answers = Array(repeating: [T](), count: caches.count)
       for try await (i, answer) in group { answers[i] = answer }
       return answers
     }
+  }
+
+  /// A function of its own: Swift 6.3 optimises a closure that returns a tuple from its `do` and another from its `catch` into wrong elements.
+  private static func answer<T: Sendable>(
+    of cache: any CacheManager, isMain: Bool, _ body: @Sendable (any CacheManager) async throws -> [T]
+  ) async throws -> [T] {
+    do { return try await body(cache) } catch where !isMain { return [] }
   }
 
   package func query(_ inputs: [CacheKeyWithSelector], input: Int, digest: CacheDigest, output: Int) async throws -> [CacheKey] {

@@ -49,9 +49,7 @@ extension Converter {
     let resolve = request.resolveImage
     let found = try await withThrowingTaskGroup(of: (Lookup, Result<ResolvedImage, any Error>).self) { group in
       for lookup in lookups {
-        group.addTask {
-          do { return (lookup, .success(try await resolve(lookup.reference, lookup.options))) } catch { return (lookup, .failure(error)) }
-        }
+        group.addTask { (lookup, await Self.result { try await resolve(lookup.reference, lookup.options) }) }
       }
       var found: [(Lookup, Result<ResolvedImage, any Error>)] = []
       for try await result in group { found.append(result) }
@@ -66,6 +64,11 @@ extension Converter {
       }
     }
     if !failures.isEmpty { throw ManyFailures.one(of: failures) }
+  }
+
+  /// A function of its own: Swift 6.3 optimises a closure that returns a tuple from its `do` and another from its `catch` into wrong elements.
+  private static func result(_ body: () async throws -> ResolvedImage) async -> Result<ResolvedImage, any Error> {
+    do { return .success(try await body()) } catch { return .failure(error) }
   }
 
   private func useScratch(_ stage: StageState) {

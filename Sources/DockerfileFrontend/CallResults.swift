@@ -15,6 +15,7 @@ enum FrontendCall: String, CaseIterable {
     guard let id = attributes["requestid"] else { return nil }
     guard let call = FrontendCall(rawValue: id) else {
       let known = FrontendCall.allCases.map { $0.rawValue.dropping(prefix: "frontend.") ?? $0.rawValue }
+      // As BuildKit's frontend refuses it: a newer client may ask for what only newer frontends know.
       throw BuildError(.unimplemented, .usage, "unsupported request \(id)", suggestion: "what can be asked is \(known.joined(separator: ", "))")
     }
     self = call

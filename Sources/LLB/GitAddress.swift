@@ -15,10 +15,13 @@ public struct GitAddress: Hashable, Sendable {
   public var subdirectory = ""
   /// What the commit's hash must begin with; empty is any.
   public var checksum = ""
+  /// Whether `.git` stays in the tree (`keep-git-dir`); nil where the address does not say, which is no.
   public var keepsGitDirectory: Bool?
+  /// Whether submodules are checked out, too (`submodules`); nil where the address does not say, which is yes.
   public var fetchesSubmodules: Bool?
   /// `checkout` or `commit`; empty is `checkout`.
   public var modificationTime = ""
+  /// Whether the checksum, a whole commit hash, is what is fetched, and not `ref` (`fetch-by-commit`). Off: the ref is fetched and compared.
   public var fetchesByCommit = false
 
   /// nil: not an address of a git repository, but perhaps of something else. Throws `LLBError.invalidOption` for one that is, with a query that is wrong.

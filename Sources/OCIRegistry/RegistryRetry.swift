@@ -6,11 +6,14 @@ public struct RegistryRetry: Hashable, Sendable, CustomStringConvertible {
   public var request: String
   /// What the registry said, or what happened to the connection.
   public var reason: String
+  /// The pause before the try that follows.
   public var wait: Duration
-  /// The number of the try that follows, counted from 1, and how many there are at most.
+  /// The number of the try that follows, counted from 1.
   public var attempt: Int
+  /// All tries there are, the first one among them.
   public var maximumAttempts: Int
 
+  /// Says nothing to anyone by itself; see `observing`.
   public init(host: String, request: String, reason: String, wait: Duration, attempt: Int, maximumAttempts: Int) {
     self.host = host
     self.request = request
@@ -52,6 +55,7 @@ public struct RememberedUpload: Hashable, Sendable {
   public var location: String
   /// Bytes that the registry is known to hold.
   public var offset: Int64
+  /// As the registry's last answer told both.
   public init(location: String, offset: Int64) {
     self.location = location
     self.offset = offset

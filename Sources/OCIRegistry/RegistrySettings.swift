@@ -2,8 +2,11 @@
 public struct RegistryHostSettings: Hashable, Sendable {
   /// A client certificate and its key, paths of PEM files.
   public struct KeyPair: Hashable, Sendable {
+    /// The private key's file.
     public var key: String
+    /// The file of the certificate, with those between it and its authority.
     public var certificate: String
+    /// Paths, read when the registry is first asked.
     public init(key: String, certificate: String) {
       self.key = key
       self.certificate = certificate
@@ -18,10 +21,12 @@ public struct RegistryHostSettings: Hashable, Sendable {
   public var isInsecure: Bool?
   /// PEM files of authorities that are trusted besides the system's.
   public var authorities: [String] = []
+  /// Offered to a registry that asks for a client's certificate; one that cannot be read is an error.
   public var keyPairs: [KeyPair] = []
   /// Folders with `*.crt`, and `*.cert` with `*.key`, for this registry.
   public var certificateDirectories: [String] = []
 
+  /// Nothing is set: what is usual holds.
   public init() {}
 }
 
@@ -46,6 +51,7 @@ public struct RegistryMirror: Hashable, Sendable, CustomStringConvertible {
     self.path = path
   }
 
+  /// As `init(_:)` takes it.
   public var description: String { host + path }
 }
 
@@ -56,6 +62,7 @@ public enum RegistryNotice: Hashable, Sendable, CustomStringConvertible {
   /// A mirror was passed over, for another reason than that it lacks what was asked for.
   case mirrorFailed(mirror: String, registry: String, reason: String)
 
+  /// One sentence, without a full stop.
   public var description: String {
     switch self {
     case .mirrored(let reference, let mirror): "\(reference): from the mirror \(mirror)"

@@ -36,6 +36,7 @@ struct GitSource: Op {
         .unimplemented, .build, "git over ssh (\(repository.shown)) is not supported yet", suggestion: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
     }
     _ = take(SourceAttribute.gitKnownHosts)
+    // One that changes what is fetched must not be passed over.
     if let other = attributes.keys.min() { throw BuildError(.unimplemented, .build, "git source \(repository.shown): the attribute \(other) is not supported yet") }
     guard repository.checksum.utf8.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) || ($0 >= 0x41 && $0 <= 0x46) }) else {
       throw BuildError(.invalidArgument, .usage, "invalid checksum \(repository.checksum) for a git repository", suggestion: "it is the hash of a commit, or its first digits")

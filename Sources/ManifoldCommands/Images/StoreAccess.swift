@@ -50,6 +50,7 @@ extension BuildError {
       switch error.code {
       case .noSuchImage, .noSuchPlatform, .notHere: .notFound
       case .ambiguous, .invalidArchive: .invalidArgument
+      // What an image or an archive asks for, and no store here can hold; the message names it.
       case .unsupported: .unimplemented
       }
     self.init(code, .usage, error.message, suggestion: error.suggestion, cause: error.cause)
