@@ -122,7 +122,7 @@ let suites = [
   Suite("ImageStores", external: [nioCore], support: true),
   Suite("ImageChecks", external: [nioCore]),
   Suite("ImageTools", support: true),
-  Suite("Integration", own: ["HostOS", "OCIModel", "LayerArchive", "TestSupport"]),
+  Suite("Integration", own: ["HostOS", "OCIModel", "LayerArchive", "TestSupport"], golden: true),
   Suite("LayerArchive"),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments], golden: true),

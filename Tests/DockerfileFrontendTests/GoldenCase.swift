@@ -13,27 +13,38 @@ import Testing
 struct GoldenCase: CustomTestStringConvertible, Sendable {
   static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Golden")
 
+  /// The Dockerfiles that the integration tests build and compare with BuildKit's images.
+  static let built = root.deletingLastPathComponent().deletingLastPathComponent().appending(path: "IntegrationTests/Golden")
+
   let name: String
-  var folder: URL { GoldenCase.root.appending(path: name) }
-  var testDescription: String { name }
+  var isBuilt = false
+  var folder: URL { isBuilt ? GoldenCase.built.appending(path: "cases/\(name)/context") : GoldenCase.root.appending(path: name) }
+  var testDescription: String { isBuilt ? "built/\(name)" : name }
 
   static let all: [GoldenCase] = {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: root.path)) ?? []
-    return names.filter { FileManager.default.fileExists(atPath: root.appending(path: $0).appending(path: "expected.json").path) }.sorted().map { GoldenCase(name: $0) }
+    func names(_ folder: URL, with file: String) -> [String] {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+      return names.filter { FileManager.default.fileExists(atPath: folder.appending(path: $0).appending(path: file).path) }.sorted()
+    }
+    return names(root, with: "expected.json").map { GoldenCase(name: $0) } + names(built.appending(path: "cases"), with: "llb.json").map { GoldenCase(name: $0, isBuilt: true) }
   }()
+
+  /// What is in a built case's llb.json, by its key.
+  private func part(_ key: String) throws -> JSONValue { try GoldenCase.json(GoldenCase.built.appending(path: "cases/\(name)/llb.json"))[key] ?? .null }
 
   static func json(_ url: URL) throws -> JSONValue { try JSONValue(parsing: [UInt8](Data(contentsOf: url))) }
 
   func gateway() throws -> FakeGateway {
-    let options = try GoldenCase.json(folder.appending(path: "options.json"))
+    let options = isBuilt ? try part("options") : try GoldenCase.json(folder.appending(path: "options.json"))
     var attributes: [String: String] = [:]
     for (key, value) in options["opts"]?.objectValue?.members ?? [] { attributes[key] = value.stringValue }
     return FakeGateway(
       folder: folder,
       environment: FrontendEnvironment(
-        buildPlatform: try Platform(parsing: options["build"]?.stringValue ?? "linux/amd64"), attributes: attributes, sessionID: "session-0"))
+        buildPlatform: try Platform(parsing: options["build"]?.stringValue ?? "linux/amd64"), attributes: attributes, sessionID: "session-0"),
+      images: isBuilt ? FakeGateway.builtImages : FakeGateway.images)
   }
-  func expected() throws -> JSONValue { try GoldenCase.json(folder.appending(path: "expected.json")) }
+  func expected() throws -> JSONValue { isBuilt ? try part("expected") : try GoldenCase.json(folder.appending(path: "expected.json")) }
 }
 
 /// A gateway that solves nothing: it records definitions, reads the case's folder and knows the images of images.json.
@@ -44,9 +55,12 @@ final class FakeGateway: FrontendGateway {
   let lookups = Mutex<[String]>([])
   let warnings = Mutex<[String]>([])
 
-  init(folder: URL, environment: FrontendEnvironment) { (self.folder, self.environment) = (folder, environment) }
+  private let images: Result<JSONValue, any Error>
+
+  init(folder: URL, environment: FrontendEnvironment, images: Result<JSONValue, any Error> = FakeGateway.images) { (self.folder, self.environment, self.images) = (folder, environment, images) }
 
   static let images = Result { try GoldenCase.json(GoldenCase.root.appending(path: "images.json")) }
+  static let builtImages = Result { try GoldenCase.json(GoldenCase.built.appending(path: "bases/llb-images.json")) }
 
   func solve(_ definition: Pb_Definition) async throws -> any FrontendReference {
     definitions.withLock { $0.append(definition) }
@@ -55,7 +69,7 @@ final class FakeGateway: FrontendGateway {
 
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
     lookups.withLock { $0.append("\(reference) \(options.logName) \(options.platform.fullDescription) \(options.mode.rawValue)") }
-    guard let image = try FakeGateway.images.get()[reference.description], let digest = image["digest"]?.stringValue else {
+    guard let image = try images.get()[reference.description], let digest = image["digest"]?.stringValue else {
       throw BuildError(.notFound, .registry, "\(reference): not found")
     }
     for (key, config) in image["configs"]?.objectValue?.members ?? [] where try Platform(parsing: key).normalized == options.platform.normalized {

@@ -26,8 +26,7 @@ struct FileActions {
     }
     let path = try TreePaths.resolve(action.path, in: tree, followLast: true)
     if try path.isEmpty || target.statusIfPresent(path) != nil { return }
-    try target.makeDirectory(path, mode: mode)
-    try target.setMode(path, mode)
+    try DirectoryMaker.makeOne(path, mode: mode, in: target)
     try finish(path, owner, options.time)
   }
 

@@ -279,6 +279,13 @@ struct DirectoryMaker {
     self.options = options
   }
 
+  /// One directory of just these permissions; below a directory whose group is handed on (setgid) it hands it on, too, as the peers'.
+  static func makeOne(_ path: String, mode: UInt32, in target: Directory) throws {
+    try target.makeDirectory(path, mode: mode)
+    let made = try target.status(path).permissions
+    if made & 0o777 != mode { try target.setMode(path, mode | made & 0o2000) }
+  }
+
   /// The directories made, outermost first. Symlinks on the way are followed inside the root.
   func make(_ path: String, mode: UInt32? = nil) throws -> [String] {
     let tree = MountedTree(target)
@@ -291,8 +298,7 @@ struct DirectoryMaker {
     var made = try make(TreePaths.parent(resolved))
     // Of what COPY --chmod asks for they get the permissions alone.
     let bits = (mode ?? options.mode?.octal ?? 0o755) & 0o777
-    try target.makeDirectory(resolved, mode: bits)
-    try target.setMode(resolved, bits)
+    try Self.makeOne(resolved, mode: bits, in: target)
     if let owner = options.owner { try target.setOwner(resolved, uid: owner.uid, gid: owner.gid) }
     if let time = options.time { try target.setTimes(resolved, accessed: time, modified: time) }
     made.append(resolved)

@@ -1,0 +1,2 @@
+module app
+require example.org/x v0.1.0
