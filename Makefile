@@ -27,7 +27,8 @@ test: deps
 	SWIFT=$(SWIFT) Scripts/run-tests
 
 # The tests of the whole program again, with the optimised one: optimisers have bugs of their own.
-test-release: test release
+test-release: release
+	$(SWIFT) build --build-tests
 	SWIFT=$(SWIFT) MANIFOLD_BINARY=$(CURDIR)/.build/release/manifold Scripts/run-tests --filter '^IntegrationTests\.'
 
 fuzz: deps
