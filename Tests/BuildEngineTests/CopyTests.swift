@@ -107,6 +107,18 @@ import Testing
     }
   }
 
+  /// What matches nothing is nothing; what is looked for below a directory that is not there is a mistake. A file has nothing below it.
+  @Test func wildcardsBelowAMissingDirectory() throws {
+    try withScratch { _, scratch in
+      try scratch.openFile("file", flags: [.writeOnly, .create]).write("s")
+      try scratch.makeDirectory("src", mode: 0o755)
+      let tree = MountedTree(scratch)
+      #expect(try Wildcards.matches("/src/*.go", in: tree, followLinks: false) == [])
+      #expect(try Wildcards.matches("/file/*", in: tree, followLinks: false) == [])
+      #expect(throws: TreeError.self) { try Wildcards.matches("/scr/*.go", in: tree, followLinks: false) }
+    }
+  }
+
   /// In every compression that the peers unpack. Directories that the archive does not name are made now, and those it writes into change.
   @Test(arguments: ["", "gzip", "xz", "bzip2", "zstd"]) func archives(program: String) async throws {
     if !program.isEmpty, Processes.executablePath(program) == nil { return print("SKIPPED: \(program) is not installed") }

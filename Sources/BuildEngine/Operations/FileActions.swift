@@ -140,7 +140,10 @@ enum Wildcards {
         }
       }
     }
-    if try base.isEmpty || tree.status(base)?.kind == .directory { try walk(base, "") }
+    // Nothing may match, but the directory that is named must be there.
+    let status = try base.isEmpty ? FileStatus.emptyDirectory : tree.status(base)
+    guard let status else { throw TreeError(.notFound, "\"/\(base)\": not found", suggestion: MissingPath.meant(by: base, in: tree, root: "/")) }
+    if status.kind == .directory { try walk(base, "") }
     return found
   }
 }
