@@ -85,7 +85,7 @@ var parts: [Part] = [
     "FuzzTargets",
     own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "ImageChecks", "BuildExecutor"]),
   // User
-  Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "DockerfileSyntax", "GoTemplate", "BuildProgress", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "ImageChecks", "DockerEngine"], external: [arguments, nioCore]),
+  Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "DockerfileSyntax", "GoTemplate", "BuildProgress", "LLB", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "ImageChecks", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 

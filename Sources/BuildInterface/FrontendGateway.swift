@@ -89,6 +89,9 @@ package struct FrontendResult: Sendable {
     package var imageConfig: [UInt8]
     /// `containerimage.base.config`, when there is a base image.
     package var baseImageConfig: [UInt8]?
+    /// The file it was made from, and that file's stages; for whoever asks what a build would do.
+    package var file = ""
+    package var stages: [SourceStage] = []
     package init(id: String, platform: Platform, reference: (any FrontendReference)?, imageConfig: [UInt8], baseImageConfig: [UInt8]? = nil) {
       self.id = id
       self.platform = platform

@@ -24,6 +24,9 @@ package struct SolveRequest: Sendable {
   /// What happens when a layer made here holds programs for another CPU than its image's. Of this engine alone.
   package var architectureCheck = ArchitectureCheckMode.off
 
+  /// A question that is answered instead of building. Of this engine alone.
+  package var inquiry: Inquiry?
+
   /// Whether a question is put to the frontend, and nothing is built.
   package var asksFrontend: Bool { frontendAttributes["requestid"] != nil }
 
@@ -87,6 +90,9 @@ package struct SolveResponse: Sendable {
   package var provenance: [String: [UInt8]]
   /// What a frontend answers that was asked something instead of a build (the attribute `requestid`): `result.json`, `result.txt`, `version`, `result.statuscode`.
   package var answer: [String: [UInt8]] = [:]
+  /// The answers to `SolveRequest.inquiry`.
+  package var forecast: BuildForecast?
+  package var definitions: [TargetDefinition] = []
   package init(exporterResponse: [String: String] = [:], provenance: [String: [UInt8]] = [:]) {
     self.exporterResponse = exporterResponse
     self.provenance = provenance

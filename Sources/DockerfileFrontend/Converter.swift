@@ -37,6 +37,8 @@ struct Conversion: Sendable {
   var baseImage: ImageConfig?
   /// SOURCE_DATE_EPOCH, when it was given.
   var epoch: Timestamp?
+  /// Those of the file.
+  var stages: [SourceStage] = []
 }
 
 /// Turns a Dockerfile into the graph and the image config of one platform, vertex for vertex as BuildKit's frontend does.
@@ -134,7 +136,9 @@ struct Converter {
       if !targetPlatform.osFeatures.isEmpty { image.platform.osFeatures = targetPlatform.osFeatures }
     }
     image.platform = image.platform.normalized
-    return Conversion(definition: definition, image: image, baseImage: stage.baseImage, epoch: epoch)
+    let reachable = Set(stage.reachable.map(ObjectIdentifier.init))
+    let stages = table.stages.filter { !$0.isImplicit }.map { SourceStage(name: $0.displayName, isNeeded: reachable.contains(ObjectIdentifier($0)), steps: $0.stepCount) }
+    return Conversion(definition: definition, image: image, baseImage: stage.baseImage, epoch: epoch, stages: stages)
   }
 
   /// Paths as the local source takes them: relative, sorted; none when the whole context is needed or nothing is.

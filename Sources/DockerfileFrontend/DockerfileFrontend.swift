@@ -96,9 +96,10 @@ package struct DockerfileFrontend: Frontend {
     var list: [JSONValue] = []
     for ((conversion, reference), platform) in zip(conversions, platforms) {
       let platform = platform.normalized, id = platform.fullDescription
-      result.targets.append(
-        .init(
-          id: id, platform: platform, reference: reference, imageConfig: conversion.image.json.encoded(), baseImageConfig: conversion.baseImage?.json.encoded()))
+      var target = FrontendResult.Target(
+        id: id, platform: platform, reference: reference, imageConfig: conversion.image.json.encoded(), baseImageConfig: conversion.baseImage?.json.encoded())
+      (target.file, target.stages) = (options.filename, conversion.stages)
+      result.targets.append(target)
       list.append(["ID": .string(id), "Platform": platform.json])
       if let epoch = conversion.epoch {
         result.metadata["source.date.epoch" + (options.isMultiPlatform ? "/" + id : "")] = Array(String(epoch.seconds).utf8)

@@ -53,13 +53,13 @@ enum CommandLineForms {
     guard !globals.isEmpty, i < arguments.count, !arguments[i].hasPrefix("-") else { return arguments }
     var rest = Array(arguments[i...])
     // `imagetools inspect`: options belong to the inner verb.
-    let verbs = ["image", "imagetools", "manifest", "store"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
+    let verbs = ["image", "imagetools", "manifest", "store", "debug"].contains(rest[0]) && rest.count > 1 && !rest[1].hasPrefix("-") ? 2 : 1
     rest.insert(contentsOf: globals, at: verbs)
     return rest
   }
 
   private static let flags: Set<String> = [
-    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "strict-checks", "debug-on-error", "interactive", "tty", "raw", "no-trunc", "digests",
+    "push", "load", "no-cache", "pull", "quiet", "debug", "rm", "force-rm", "compress", "squash", "check", "strict-checks", "debug-on-error", "interactive", "tty", "raw", "dot", "no-trunc", "digests",
     "verbose", "force", "all", "repair", "amend", "insecure", "oci", "purge", "strict", "append", "dry-run", "deep", "shallow", "json", "files", "prefer-index", "compat", "password-stdin", "all-platforms", "all-tags", "tree", "human", "no-prune", "disable-content-trust",
   ]
 

@@ -31,7 +31,7 @@ package struct Manifold: AsyncParsableCommand {
       """,
     version: "manifold \(version)",
     subcommands: [
-      BuildCommand.self, ExplainCommand.self, ExplainCheckCommand.self, RunCommand.self, PullCommand.self, PushCommand.self, TagCommand.self, ImagesCommand.self, RmiCommand.self, SaveCommand.self, LoadCommand.self,
+      BuildCommand.self, ExplainCommand.self, ExplainCheckCommand.self, DebugCommand.self, RunCommand.self, PullCommand.self, PushCommand.self, TagCommand.self, ImagesCommand.self, RmiCommand.self, SaveCommand.self, LoadCommand.self,
       HistoryCommand.self, ImageCommand.self, ImagetoolsCommand.self, ManifestCommand.self, VerifyCommand.self, DiffCommand.self, DuCommand.self, DfCommand.self, PruneCommand.self, StoreCommand.self, LoginCommand.self, LogoutCommand.self, InfoCommand.self,
       VersionCommand.self,
     ])
@@ -55,7 +55,7 @@ package struct Manifold: AsyncParsableCommand {
 
   /// Commands of docker, buildx and buildctl that come later; each is refused by its name.
   private static let verbsToCome: Set<String> = [
-    "bake", "builder", "container", "context", "create", "daemon", "dap", "debug", "dial-stdio", "export", "import", "inspect", "install", "ls",
+    "bake", "builder", "container", "context", "create", "daemon", "dap", "dial-stdio", "export", "import", "inspect", "install", "ls",
     "policy", "ps", "rm", "stop", "system", "uninstall", "use",
   ]
 

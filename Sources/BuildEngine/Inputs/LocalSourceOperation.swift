@@ -34,6 +34,13 @@ struct LocalSourceOperation: Op {
     let session = try services.session(of: context)
     let status = context.progress.transfer("reading \(name)", total: 0)
     defer { status.finish() }
+    let source = try await opened(for: session, id: context.vertex.digest.hex + "-" + session.id)
+    await context.cleanup { await source.close() }
+    return [TreeResult(.local(source))]
+  }
+
+  /// Whoever opens it calls `close`.
+  func opened(for session: SolveSession, id: String) async throws -> LocalSource {
     switch try await session.client.files.directory(named: name) {
     case .inPlace(let path):
       let hashes = services.fileHashes
@@ -41,9 +48,7 @@ struct LocalSourceOperation: Op {
       let tree = try await Blocking.run {
         try LocalTree(try Directory.open(path), filter: filter, rememberedHashes: hashes)
       }
-      let source = LocalSource(id: context.vertex.digest.hex + "-" + session.id, name: name, tree: tree)
-      await context.cleanup { await source.close() }
-      return [TreeResult(.local(source))]
+      return LocalSource(id: id, name: name, tree: tree)
     }
   }
 

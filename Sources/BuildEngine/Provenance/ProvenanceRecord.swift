@@ -2,6 +2,7 @@ internal import BuildInterface
 internal import BuildKitProto
 internal import BuildOutputs
 internal import FoundationEssentials
+internal import LLB
 internal import OCIModel
 
 /// All that is to be said about how one target was built.
@@ -51,13 +52,13 @@ struct ProvenanceRecord: Sendable {
     redaction.startAnew()
     parts.request = request(redaction)
     if let steps, let definition {
-      let json = OpJSON(redaction: redaction)
+      let json = OpJSON(filter: redaction.filter, isWhole: false)
       if let list = steps.list(json) {
         var config = JSONObject([("llbDefinition", list)])
         config["digestMapping"] = steps.digests(unless: redaction.happened)
         parts.buildConfig = .object(config)
       }
-      parts.source = try source(definition, steps, json)
+      parts.source = try source(definition, steps, json, redaction)
       let layers = try await layers(steps).sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
       if !layers.isEmpty { parts.layers = .object(JSONObject(layers.map { ($0.key, .array([.array($0.value.map(\.json))])) })) }
     }
@@ -126,7 +127,7 @@ struct ProvenanceRecord: Sendable {
   }
 
   /// The files that the steps were read from, and where in them each is.
-  private func source(_ definition: Pb_Definition, _ steps: BuildSteps, _ json: OpJSON) throws -> JSONValue? {
+  private func source(_ definition: Pb_Definition, _ steps: BuildSteps, _ json: OpJSON, _ redaction: Redaction) throws -> JSONValue? {
     guard definition.hasSource, !definition.source.infos.isEmpty else { return nil }
     var out = JSONObject()
     let locations = definition.source.locations.compactMap { digest, value in Digest(digest).flatMap(steps.name).map { ($0, value) } }
@@ -137,7 +138,7 @@ struct ProvenanceRecord: Sendable {
       try definition.source.infos.map { info in
         let own = try BuildSteps(info.definition)
         var object = JSONObject()
-        if !info.filename.isEmpty { object["filename"] = .string(json.redaction.text(info.filename)) }
+        if !info.filename.isEmpty { object["filename"] = .string(redaction.text(info.filename)) }
         if !info.language.isEmpty { object["language"] = .string(info.language) }
         if !info.data.isEmpty { object["data"] = .string(json.base64([UInt8](info.data))) }
         object["llbDefinition"] = own.list(json)

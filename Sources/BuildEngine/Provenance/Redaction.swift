@@ -1,3 +1,4 @@
+internal import LLB
 internal import OCIModel
 
 /// Keeps secrets out of provenance. Values of build arguments and variables whose names say that they are secret are replaced, wherever they
@@ -43,6 +44,13 @@ final class Redaction {
     guard Redaction.isSecretName(name), !text.isEmpty else { return self.text(text) }
     happened = true
     return Redaction.word
+  }
+
+  /// The same for ops in JSON.
+  var filter: OpJSON.Filter {
+    var filter = OpJSON.Filter()
+    (filter.text, filter.variable, filter.content) = (text, variable, content)
+    return filter
   }
 
   /// `NAME=value`.

@@ -38,6 +38,7 @@ package final class Engine: Sendable {
   let services: EngineServices
   let collector: StoreCollector
   private let solver: Solver
+  private let cache: StoredCache
   private let emulation: any EmulationPlanning
 
   /// What the engine keeps in the store's database.
@@ -56,6 +57,7 @@ package final class Engine: Sendable {
     self.services = services
     let cache = StoredCache(
       id: "local", keys: SQLiteCacheKeyStorage(store: store), results: StoredResults(refs: refs))
+    self.cache = cache
     var solving = SolverOptions(cache: cache, jobs: options.jobs, keyLocking: StoreKeyLocking(locks: store.locks)) { vertex in try services.resolve(vertex) }
     // What no further step is begun with: it would have others killed, or swapped out.
     solving.hasRoom = { HostFacts.availableMemory > min(256 << 20, HostFacts.memory / 16) }
@@ -94,14 +96,16 @@ package final class Engine: Sendable {
           return try await self.run(request, job: job, session: session, exporters: exporters, caches: caches, imports: imports, progress: recorder)
         }
       }
-      await recorder.finish(request, context: context?.path ?? "", outcome: .completed)
+      if request.inquiry == nil { await recorder.finish(request, context: context?.path ?? "", outcome: .completed) }
       await registry.shutdown()
       await collector.afterBuild()
       return response
     } catch {
       let error = ErrorTranslation.buildError(error)
-      await recorder.finish(
-        request, context: context?.path ?? "", outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
+      if request.inquiry == nil {
+        await recorder.finish(
+          request, context: context?.path ?? "", outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
+      }
       await registry.shutdown()
       await collector.afterBuild()
       throw error
@@ -124,6 +128,7 @@ package final class Engine: Sendable {
       response.answer = result.metadata
       return response
     }
+    if let inquiry = request.inquiry { return try await answer(inquiry, result, request, gateway, session) }
     session.recorder.graph(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
     try await checkSteps(result, request: request, progress: progress)
     var source = try await exportSource(result, request: request)
@@ -148,6 +153,25 @@ package final class Engine: Sendable {
     // After the images: their layers' blobs are made then, and in a registry they can be mounted.
     response.exporterResponse.merge(try await caches.export(cached, job: job, environment: exportEnvironment, files: session.client.files)) { _, new in new }
     if let provenance { response.provenance = try await provenance.summaries() }
+    return response
+  }
+
+  private func answer(
+    _ inquiry: Inquiry, _ result: FrontendResult, _ request: SolveRequest, _ gateway: EngineGateway, _ session: SolveSession
+  ) async throws -> SolveResponse {
+    var response = SolveResponse()
+    switch inquiry {
+    case .definitions:
+      response.definitions = result.targets.map { target in
+        TargetDefinition(id: target.id, definition: (target.reference as? EngineReference)?.definition ?? .init())
+      }
+    case .forecast:
+      let builder = ForecastBuilder(services: services, session: session, cache: cache, emulation: emulation, buildPlatform: options.platform)
+      let mode = ImageResolveMode(rawValue: request.frontendAttributes["image-resolve-mode"] ?? "") ?? .default
+      var forecast = try await builder.forecast(result, images: gateway.images, mode: mode)
+      forecast.warnings = gateway.warnings
+      response.forecast = forecast
+    }
     return response
   }
 

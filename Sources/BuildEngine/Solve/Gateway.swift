@@ -19,11 +19,13 @@ final class EngineGateway: FrontendGateway {
   private struct Asked {
     var references: [EngineReference] = []
     var images: [ProvenanceCapture.Image] = []
+    var warnings: [VertexWarning] = []
   }
   private let asked = Mutex(Asked())
   /// What the frontend had solved so far, and the images that it looked up: its sources, too.
   var references: [EngineReference] { asked.withLock { $0.references } }
   var images: [ProvenanceCapture.Image] { asked.withLock { $0.images } }
+  var warnings: [VertexWarning] { asked.withLock { $0.warnings } }
 
   init(environment: FrontendEnvironment, job: Job, session: SolveSession, caches: [any CacheManager] = [], progress: any ProgressSink) {
     self.environment = environment
@@ -61,7 +63,10 @@ final class EngineGateway: FrontendGateway {
     return ResolvedImage(reference: reference, digest: image.digest, config: image.configBytes)
   }
 
-  func warn(_ warning: VertexWarning) async { progress.emit(ProgressEvent(warnings: [warning])) }
+  func warn(_ warning: VertexWarning) async {
+    asked.withLock { $0.warnings.append(warning) }
+    progress.emit(ProgressEvent(warnings: [warning]))
+  }
 
   func progress<T: Sendable>(named name: String, _ body: @Sendable () async throws -> T) async throws -> T {
     try await ProgressTask(name, id: "internal:\(session.id):\(name)", progress).run { _ in try await body() }

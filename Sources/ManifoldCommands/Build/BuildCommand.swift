@@ -20,6 +20,7 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
         manifold build --check .                               # what could be written better; manifold explain-check says more
         manifold build --call outline,format=json .
+        manifold build --call plan --platform linux/amd64,linux/arm64 .
 
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
       An image says how it was built: its index holds a provenance attestation (SLSA) for each platform, without build arguments unless
@@ -77,9 +78,12 @@ struct BuildCommand: AsyncParsableCommand {
   @Option(
     name: .customLong("call"), parsing: .unconditional,
     help: ArgumentHelp(
-      "Answer a question instead of building: check (what could be written better; exit status 1 if there is something), outline (arguments, secrets and SSH of the target), targets, or subrequests.describe; ,format=json for machines.",
+      "Answer a question instead of building: check (what could be written better; exit status 1 if there is something), plan (what would be done, and how: native, emulated, shared, cached), outline (arguments, secrets and SSH of the target), targets, or subrequests.describe; ,format=json for machines.",
       valueName: "question[,format=json]"))
   var call = "build"
+
+  @Option(name: .customLong("format"), parsing: .unconditional, help: ArgumentHelp("The form of --call's answer: text or json.", valueName: "form"))
+  var format: String?
 
   @Flag(name: .customLong("check"), help: "The same as --call=check.")
   var check = false

@@ -70,7 +70,9 @@ extension BuildCommand {
     try addAttestationPlace(to: &exports, facts.environment)
     attributes["filename"] = context.filename
     if context.dockerfileDirectory == nil { attributes["dockerfilekey"] = "dockerfile" }
-    let call = try CallSpec(parsing: check ? "check" : printed ?? call)
+    var call = try CallSpec(parsing: check ? "check" : printed ?? call)
+    if format != nil, call == nil { throw BuildError.usage("--format is the form of an answer, and nothing is asked", suggestion: "Ask with --call, as in --call=plan --format=json.") }
+    try call?.setFormat(format)
     if let call {
       attributes.merge(call.attributes) { _, new in new }
       exports = []
@@ -89,6 +91,8 @@ extension BuildCommand {
     var request = SolveRequest(
       ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: exports, cacheImports: caches.imports,
       cacheExports: caches.exports, entitlements: try allowed())
+    request.inquiry = call?.inquiry
+    if call?.inquiry != nil { request.cacheExports = [] }
     request.keepsFailedStep = debugOnError
     request.architectureCheck = architectureCheck
     request.stepTimeout = try limits.checkedStepTimeout()

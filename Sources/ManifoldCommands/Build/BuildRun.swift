@@ -10,6 +10,12 @@ struct BuildRun: Sendable {
   var facts: CommandFacts
 
   func run(_ composition: Composition) async throws {
+    let response = try await response(composition)
+    if let call = plan.call { try answer(call, response) }
+  }
+
+  /// What the engine answers, when what is asked for besides has been written.
+  func response(_ composition: Composition) async throws -> SolveResponse {
     try await composition.withEngine(plan.settings) { engine in
       for warning in plan.warnings { Terminal.error("WARNING: \(TerminalText.singleLine(warning))\n") }
       // A file of an earlier build must not pass for this one's.
@@ -29,11 +35,16 @@ struct BuildRun: Sendable {
         throw ExitCode(ManifoldExit.of((error as? ShownError)?.error ?? error))
       }
       try await finish(response)
-      if let call = plan.call { try answer(call, response) }
+      return response
     }
   }
 
   private func answer(_ call: CallSpec, _ response: SolveResponse) throws {
+    if let forecast = response.forecast {
+      if call.isJSON { return Terminal.output(ForecastJSON(forecast).value.encodedString(.indented("  ")) + "\n") }
+      let width = facts.environment["COLUMNS"].flatMap { Int($0) } ?? 100
+      return Terminal.output(ForecastText(forecast, directories: plan.client.directories, width: width).text)
+    }
     let answer = try CallAnswer(call: call, documents: response.answer, fileName: plan.shownDockerfile).rendered()
     Terminal.output(answer.output)
     if let error = answer.error { Terminal.error("ERROR: \(TerminalText.multiLine(error))\n") }

@@ -9,7 +9,11 @@ struct CallSpec: Sendable, Equatable {
   var isJSON = false
   var ignoresStatus = false
 
-  static let names = ["build", "check", "lint", "outline", "targets", "subrequests.describe"]
+  /// Answered by the engine, all others by the frontend.
+  static let plan = "plan"
+  static let names = ["build", "check", "lint", "outline", "targets", plan, "subrequests.describe"]
+
+  init(name: String, isJSON: Bool = false) { (self.name, self.isJSON) = (name, isJSON) }
 
   /// nil for `build`, which is no question.
   init?(parsing text: String) throws {
@@ -40,7 +44,15 @@ struct CallSpec: Sendable, Equatable {
     self.name = name == "check" ? "lint" : name
   }
 
-  var attributes: [String: String] { ["requestid": "frontend." + name, "frontend.caps": "moby.buildkit.frontend.subrequests+forward"] }
+  /// `--format`, which stands for `,format=`.
+  mutating func setFormat(_ format: String?) throws {
+    guard let format else { return }
+    guard format == "json" || format == "text" else { throw BuildError.usage("--format \(format): the formats of an answer are text and json") }
+    isJSON = format == "json"
+  }
+
+  var inquiry: Inquiry? { name == Self.plan ? .forecast : nil }
+  var attributes: [String: String] { inquiry != nil ? [:] : ["requestid": "frontend." + name, "frontend.caps": "moby.buildkit.frontend.subrequests+forward"] }
 }
 
 /// The answer to a question, as buildx prints it.

@@ -12,6 +12,11 @@ internal import HostOS
 enum StandardInput {
   static let largestDockerfile = 16 << 20
 
+  static let largestDefinition = 1 << 30
+
+  /// All of it. Blocks.
+  static func bytes() throws -> [UInt8] { try HostOS.Descriptor(owning: dup(STDIN_FILENO)).readToEnd(limit: largestDefinition) }
+
   /// Reads a Dockerfile to its end into a new directory. Blocks.
   static func dockerfileDirectory() throws -> String {
     let bytes: [UInt8]

@@ -1,13 +1,30 @@
-internal import BuildKitProto
-internal import FoundationEssentials
-internal import OCIModel
+package import BuildKitProto
+package import OCIModel
 
-/// Ops as JSON, member for member as Go's encoding/json writes BuildKit's types, with what is secret taken out.
-struct OpJSON {
-  let redaction: Redaction
+#if canImport(FoundationEssentials)
+  internal import FoundationEssentials
+#else
+  internal import Foundation
+#endif
 
-  /// Without the inputs, which are given by step.
-  func op(_ op: Pb_Op) -> JSONValue {
+/// Ops as JSON, member for member as Go's encoding/json writes BuildKit's types: the form of provenance and of `buildctl debug dump-llb`.
+package struct OpJSON {
+  /// What is done to values on their way out. The default changes nothing.
+  package struct Filter {
+    package var text: (String) -> String = { $0 }
+    /// `NAME=value`.
+    package var variable: (String) -> String = { $0 }
+    /// A file.
+    package var content: ([UInt8]) -> [UInt8] = { $0 }
+    package init() {}
+  }
+  private let filter: Filter
+  private let isWhole: Bool
+
+  /// - Parameter isWhole: with inputs, and with what names the session. Provenance gives inputs by step, and sessions are nobody's business.
+  package init(filter: Filter = Filter(), isWhole: Bool = true) { (self.filter, self.isWhole) = (filter, isWhole) }
+
+  package func op(_ op: Pb_Op) -> JSONValue {
     var kind = JSONObject()
     switch op.op {
     case .exec(let exec): kind["exec"] = self.exec(exec)
@@ -27,7 +44,17 @@ struct OpJSON {
       }
     case nil: break
     }
-    var out = JSONObject([("Op", .object(kind))])
+    var out = JSONObject()
+    if isWhole {
+      out["inputs"] = list(
+        op.inputs.map { input in
+          members {
+            $0["digest"] = text(input.digest)
+            $0["index"] = number(input.index)
+          }
+        })
+    }
+    out["Op"] = .object(kind)
     if op.hasPlatform { out["platform"] = platform(op.platform) }
     if op.hasConstraints { out["constraints"] = members { $0["filter"] = texts(op.constraints.filter) } }
     return .object(out)
@@ -44,8 +71,7 @@ struct OpJSON {
   }
 
   private func source(_ source: Pb_SourceOp) -> JSONValue {
-    // What names the session is nobody's business, and different in every build.
-    let attributes = source.attrs.filter { $0.key != "local.session" && $0.key != "local.unique" }
+    let attributes = isWhole ? source.attrs : source.attrs.filter { $0.key != "local.session" && $0.key != "local.unique" }
     return members {
       $0["identifier"] = text(source.identifier)
       $0["attrs"] = map(attributes)
@@ -58,6 +84,36 @@ struct OpJSON {
       let inputs = build.inputs.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
       if !inputs.isEmpty { $0["inputs"] = .object(JSONObject(inputs.map { (key, input) in (key, members { $0["input"] = number(input.input) }) })) }
       $0["attrs"] = map(build.attrs)
+    }
+  }
+
+  package func metadata(_ metadata: Pb_OpMetadata) -> JSONValue {
+    members {
+      $0["ignore_cache"] = flag(metadata.ignoreCache)
+      $0["description"] = map(metadata.description_p)
+      if metadata.hasExportCache { $0["export_cache"] = members { $0["Value"] = flag(metadata.exportCache.value) } }
+      let caps = metadata.caps.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+      if !caps.isEmpty { $0["caps"] = .object(JSONObject(caps.map { ($0.key, .bool($0.value)) })) }
+      if metadata.hasProgressGroup {
+        let group = metadata.progressGroup
+        $0["progress_group"] = members {
+          $0["id"] = text(group.id)
+          $0["name"] = text(group.name)
+          $0["weak"] = flag(group.weak)
+        }
+      }
+      if metadata.hasLinuxResources {
+        let limits = metadata.linuxResources
+        $0["linux_resources"] = members {
+          $0["memory"] = number(limits.memory)
+          $0["memorySwap"] = number(limits.memorySwap)
+          $0["cpuShares"] = number(limits.cpuShares)
+          $0["cpuPeriod"] = number(limits.cpuPeriod)
+          $0["cpuQuota"] = number(limits.cpuQuota)
+          $0["cpusetCpus"] = text(limits.cpusetCpus)
+          $0["cpusetMems"] = text(limits.cpusetMems)
+        }
+      }
     }
   }
 
@@ -90,7 +146,7 @@ struct OpJSON {
   private func meta(_ meta: Pb_Meta) -> JSONValue {
     members {
       $0["args"] = texts(meta.args)
-      $0["env"] = list(meta.env.map { .string(redaction.variable($0)) })
+      $0["env"] = list(meta.env.map { .string(filter.variable($0)) })
       $0["cwd"] = text(meta.cwd)
       $0["user"] = text(meta.user)
       if meta.hasProxyEnv {
@@ -234,19 +290,19 @@ struct OpJSON {
 
   // MARK: Members that are left out when they say nothing
 
-  func base64(_ bytes: [UInt8]) -> String { Data(redaction.content(bytes)).base64EncodedString() }
+  package func base64(_ bytes: [UInt8]) -> String { Data(filter.content(bytes)).base64EncodedString() }
 
   private func members(_ body: (inout JSONObject) -> Void) -> JSONValue {
     var object = JSONObject()
     body(&object)
     return .object(object)
   }
-  private func text(_ text: String) -> JSONValue? { text.isEmpty ? nil : .string(redaction.text(text)) }
-  private func texts(_ texts: [String]) -> JSONValue? { list(texts.map { .string(redaction.text($0)) }) }
+  private func text(_ text: String) -> JSONValue? { text.isEmpty ? nil : .string(filter.text(text)) }
+  private func texts(_ texts: [String]) -> JSONValue? { list(texts.map { .string(filter.text($0)) }) }
   private func list(_ items: [JSONValue]) -> JSONValue? { items.isEmpty ? nil : .array(items) }
   private func flag(_ flag: Bool) -> JSONValue? { flag ? true : nil }
   private func number(_ number: some BinaryInteger) -> JSONValue? { number == 0 ? nil : .int(number) }
   private func map(_ map: [String: String]) -> JSONValue? {
-    map.isEmpty ? nil : .object(JSONObject(sorted: map.mapValues { redaction.text($0) }))
+    map.isEmpty ? nil : .object(JSONObject(sorted: map.mapValues { filter.text($0) }))
   }
 }
