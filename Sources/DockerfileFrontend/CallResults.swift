@@ -50,29 +50,30 @@ enum FrontendCall: String, CaseIterable {
 // MARK: - The answers in JSON
 
 extension CheckReport {
-  /// As BuildKit's LintResults; a patch is a member of our own.
-  func metadata(_ map: SourceMap, failsOnOwn: Bool) -> [String: [UInt8]] {
+  /// As BuildKit's LintResults; a patch is a member of our own. Of several files each is a source, and locations say by `sourceIndex` which.
+  static func metadata(_ reports: [(report: CheckReport, map: SourceMap)], failsOnOwn: Bool) -> [String: [UInt8]] {
     var json = JSONObject()
-    json["warnings"] = entries.isEmpty ? .null : .array(entries.map(\.json))
-    json["sources"] = .array([map.json])
-    if let failure {
-      json["buildError"] = .object(JSONObject([("message", .string(failure.message)), ("location", failure.ranges.location)]))
+    let warnings = reports.enumerated().flatMap { i, one in one.report.entries.map { $0.json(source: i) } }
+    json["warnings"] = warnings.isEmpty ? .null : .array(warnings)
+    json["sources"] = .array(reports.map(\.map.json))
+    if let i = reports.firstIndex(where: { $0.report.failure != nil }), let failure = reports[i].report.failure {
+      json["buildError"] = .object(JSONObject([("message", .string(failure.message)), ("location", failure.ranges.location(source: i))]))
     }
-    var out = FrontendCall.metadata(.object(json), text: text(fileName: map.filename))
-    let counts = entries.contains { failsOnOwn || CheckRule.named($0.rule)?.isOwn != true }
-    out["result.statuscode"] = Array((counts || failure != nil ? "1" : "0").utf8)
+    var out = FrontendCall.metadata(.object(json), text: reports.map { $0.report.text(fileName: $0.map.filename) }.joined())
+    let counts = reports.flatMap(\.report.entries).contains { failsOnOwn || CheckRule.named($0.rule)?.isOwn != true }
+    out["result.statuscode"] = Array((counts || json["buildError"] != nil ? "1" : "0").utf8)
     return out
   }
 }
 
 extension CheckReport.Entry {
-  fileprivate var json: JSONValue {
+  fileprivate func json(source: Int) -> JSONValue {
     var out = JSONObject()
     out["ruleName"] = .string(rule)
     out.put("description", description)
     out.put("url", url)
     out.put("detail", message)
-    out["location"] = ranges.location
+    out["location"] = ranges.location(source: source)
     out.put("patch", patch)
     return .object(out)
   }
@@ -125,10 +126,13 @@ extension Dockerfile {
 
 extension [SourceRange] {
   /// As pb.Location in Go's JSON: what is zero is left out.
-  fileprivate var location: JSONValue {
-    guard !isEmpty else { return .object(JSONObject()) }
+  fileprivate var location: JSONValue { location(source: 0) }
+
+  fileprivate func location(source: Int) -> JSONValue {
+    let file: [(String, JSONValue)] = source == 0 ? [] : [("sourceIndex", .int(source))]
+    guard !isEmpty else { return .object(JSONObject(file)) }
     func position(_ position: SourcePosition) -> JSONValue { .object(position.line == 0 ? JSONObject() : JSONObject([("line", .int(position.line))])) }
-    return .object(JSONObject([("ranges", .array(map { .object(JSONObject([("start", position($0.start)), ("end", position($0.end))])) }))]))
+    return .object(JSONObject(file + [("ranges", .array(map { .object(JSONObject([("start", position($0.start)), ("end", position($0.end))])) }))]))
   }
 }
 

@@ -25,50 +25,65 @@ package struct DockerfileFrontend: Frontend {
   }
 
   private func build(_ gateway: any FrontendGateway, _ images: ImageLookup) async throws -> FrontendResult {
-    let environment = gateway.environment
-    let options = try FrontendOptions(environment: environment)
-    let context = try BuildContext(environment, options)
-    let source = try await context.readDockerfile(gateway)
-    if environment.attributes["cmdline"] == nil { try OwnSyntax.check(source, buildArguments: options.buildArguments) }
-    let call = try FrontendCall(environment.attributes)
+    let variants = try PlatformVariants(gateway.environment)
+    var jobs: [FrontendJob] = []
+    for variant in variants.variants { jobs.append(try await job(for: variant, gateway, images)) }
+    let call = try FrontendCall(gateway.environment.attributes)
     if call == .describe { return answer(FrontendCall.description) }
-    let checked = CheckLog()
     // A wrong argument is refused whatever is asked; a wrong line of the file where the file is looked into.
-    try options.checkCheckArgument()
-    let job = FrontendJob(gateway: gateway, images: images, context: context, source: source, options: options, log: checked)
-    switch call {
-    case .targets: return answer(try job.parse(.silent).targetsMetadata(source.map.data))
-    case .outline:
-      let outline = try await job.look(.outline).gathered()
-      await warn(of: checked.findings, source.map, gateway)
-      return answer(outline.metadata(source.map.data))
-    case .lint: return answer(await job.lint().metadata(source.map, failsOnOwn: options.failsOnOwnChecks))
-    case .describe, nil: break
-    }
+    for job in jobs { try job.options.checkCheckArgument() }
+    if let call { return try await answer(call, jobs, gateway) }
     do {
-      let result = try await build(job)
-      await warn(of: checked.findings, source.map, gateway)
+      let result = try await build(jobs, variants)
+      for job in jobs { await warn(of: job.log.findings, job.source.map, gateway) }
       return result
     } catch {
-      await warn(of: checked.findings, source.map, gateway)
+      for job in jobs { await warn(of: job.log.findings, job.source.map, gateway) }
       throw error
     }
   }
 
+  /// Reads one Dockerfile.
+  private func job(for variant: PlatformVariants.Variant, _ gateway: any FrontendGateway, _ images: ImageLookup) async throws -> FrontendJob {
+    var environment = gateway.environment
+    environment.attributes = variant.attributes
+    let context = try BuildContext(environment, variant.options)
+    let source = try await context.readDockerfile(gateway)
+    if environment.attributes["cmdline"] == nil { try OwnSyntax.check(source, buildArguments: variant.options.buildArguments) }
+    return FrontendJob(gateway: gateway, images: images, context: context, source: source, options: variant.options, places: variant.places, log: CheckLog())
+  }
+
+  private func answer(_ call: FrontendCall, _ jobs: [FrontendJob], _ gateway: any FrontendGateway) async throws -> FrontendResult {
+    if call == .lint {
+      var reports: [(CheckReport, SourceMap)] = []
+      for job in jobs { reports.append((await job.lint(), job.source.map)) }
+      return answer(CheckReport.metadata(reports, failsOnOwn: jobs.contains { $0.options.failsOnOwnChecks }))
+    }
+    guard jobs.count == 1, let job = jobs.first else { throw PlatformVariants.ambiguous(call.rawValue) }
+    if call == .targets { return answer(try job.parse(.silent).targetsMetadata(job.source.map.data)) }
+    let outline = try await job.look(.outline).gathered()
+    await warn(of: job.log.findings, job.source.map, gateway)
+    return answer(outline.metadata(job.source.map.data))
+  }
+
   private func answer(_ metadata: [String: [UInt8]]) -> FrontendResult { FrontendResult(targets: [], isMultiPlatform: false, metadata: metadata) }
 
-  private func build(_ job: FrontendJob) async throws -> FrontendResult {
-    let options = job.options
-    let request = try await job.request()
+  private func build(_ jobs: [FrontendJob], _ variants: PlatformVariants) async throws -> FrontendResult {
+    let options = variants.options
     let platforms: [Platform?] = options.platforms.isEmpty ? [nil] : options.platforms
-    let conversions = try await withThrowingTaskGroup(of: Converted.self) { group in
-      for (i, platform) in platforms.enumerated() {
-        var request = request
-        request.target = platform
-        // One platform tells for all.
-        if i > 0 { request.checks = .silent }
-        group.addTask { [request] in Converted(place: i, result: await Self.convert(request, job)) }
+    var files = [String](repeating: "", count: platforms.count), requests: [(place: Int, request: ConversionRequest, job: FrontendJob)] = []
+    for job in jobs {
+      var request = try await job.request()
+      for place in job.places {
+        request.target = platforms[place]
+        requests.append((place, request, job))
+        files[place] = job.options.filename
+        // One platform tells for all that have the file.
+        request.checks = .silent
       }
+    }
+    let conversions = try await withThrowingTaskGroup(of: Converted.self) { [requests] group in
+      for (place, request, job) in requests { group.addTask { Converted(place: place, result: await Self.convert(request, job)) } }
       var found: [Converted] = []
       for try await result in group { found.append(result) }
       let results = found.sorted { $0.place < $1.place }.map(\.result)
@@ -76,7 +91,7 @@ package struct DockerfileFrontend: Frontend {
       if !failures.isEmpty { throw ManyFailures.one(of: failures) }
       return try results.map { try $0.get() }
     }
-    return result(conversions, platforms.map { $0 ?? options.buildPlatform }, options)
+    return result(conversions, platforms.map { $0 ?? options.buildPlatform }, files, options)
   }
 
   /// A type, and a function, of their own: from a tuple that one closure returns in two ways the optimiser of Swift 6.3 was seen to lose the place.
@@ -91,14 +106,16 @@ package struct DockerfileFrontend: Frontend {
     } catch { return .failure(error) }
   }
 
-  private func result(_ conversions: [(Conversion, (any FrontendReference)?)], _ platforms: [Platform], _ options: FrontendOptions) -> FrontendResult {
+  private func result(
+    _ conversions: [(Conversion, (any FrontendReference)?)], _ platforms: [Platform], _ files: [String], _ options: FrontendOptions
+  ) -> FrontendResult {
     var result = FrontendResult(targets: [], isMultiPlatform: options.isMultiPlatform)
     var list: [JSONValue] = []
-    for ((conversion, reference), platform) in zip(conversions, platforms) {
+    for (((conversion, reference), platform), file) in zip(zip(conversions, platforms), files) {
       let platform = platform.normalized, id = platform.fullDescription
       var target = FrontendResult.Target(
         id: id, platform: platform, reference: reference, imageConfig: conversion.image.json.encoded(), baseImageConfig: conversion.baseImage?.json.encoded())
-      (target.file, target.stages) = (options.filename, conversion.stages)
+      (target.file, target.stages) = (file, conversion.stages)
       result.targets.append(target)
       list.append(["ID": .string(id), "Platform": platform.json])
       if let epoch = conversion.epoch {
@@ -129,6 +146,8 @@ struct FrontendJob: Sendable {
   let context: BuildContext
   let source: BuildContext.Source
   let options: FrontendOptions
+  /// Of the platforms it is for, in the build's list.
+  let places: [Int]
   let log: CheckLog
 
   func parse(_ checks: CheckScope) throws -> Dockerfile {

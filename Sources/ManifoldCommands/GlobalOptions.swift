@@ -32,7 +32,17 @@ struct GlobalOptions: ParsableArguments {
 
 /// Forms of a command line that the peers' parser takes and ours does not, put into those that it does.
 enum CommandLineForms {
-  static func normalised(_ arguments: [String]) throws -> [String] { try plainFlags(moved(behindVerb: Spellings.verbs(arguments))) }
+  static func normalised(_ arguments: [String]) throws -> [String] { try apart(plainFlags(moved(behindVerb: Spellings.verbs(arguments)))) }
+
+  /// `-flinux/arm64=FILE` and `-otype=oci` as two words: the parser would take what stands before the `=` for a name.
+  private static func apart(_ arguments: [String]) -> [String] {
+    guard arguments.first == "build" else { return arguments }
+    let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+    return arguments[..<end].flatMap { word in
+      let isJoined = ["-f", "-o", "-t"].contains(where: word.hasPrefix) && word.count > 2 && word.dropFirst(2).first != "=" && word.contains("=")
+      return isJoined ? [String(word.prefix(2)), String(word.dropFirst(2))] : [word]
+    } + arguments[end...]
+  }
 
   /// `manifold --root X build …` as `manifold build --root X …`: the parser knows options of the verb only behind it.
   static func moved(behindVerb arguments: [String]) -> [String] {

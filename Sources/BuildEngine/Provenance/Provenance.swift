@@ -48,7 +48,7 @@ struct Provenance: Sendable {
       for image in result.isMultiPlatform ? ProvenanceCapture.images(images, of: target.platform, among: platforms) : images { capture.add(image) }
       capture.finish()
       let record = ProvenanceRecord(
-        options: options, capture: capture, frontend: request.frontend, attributes: request.frontendAttributes,
+        options: options, capture: capture, frontend: request.frontend, attributes: try PlatformAttributes.of(target.platform, in: request.frontendAttributes),
         definition: (target.reference as? EngineReference)?.definition, builderPlatform: builderPlatform, invocationID: request.ref, started: started)
       try record.check()
       records.append(record)

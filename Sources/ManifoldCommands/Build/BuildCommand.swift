@@ -13,6 +13,7 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build -t hello . && manifold run hello
         manifold build --platform linux/amd64,linux/arm64 -t reg/me/app --push .
         manifold build --target tests -o out .
+        manifold build -f linux/arm64=Dockerfile.arm64 -f linux/amd64=Dockerfile -t app .   # a Dockerfile per platform, one index
         manifold build -t app -o type=oci,dest=app.tar .
         manifold build -t app -o type=docker .                 # into the Docker engine (DOCKER_HOST, docker context)
         manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
@@ -22,6 +23,9 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build --call outline,format=json .
         manifold build --call plan --platform linux/amd64,linux/arm64 .
 
+      PLATFORM= before the value of -f, --target or --build-arg makes it that platform's alone. It is one when it is os/arch[/variant] of names that
+      exist, so KEY=VALUE stays what it is; a file of such a name is written ./linux/arm64=x. Without --platform the platforms that have a
+      Dockerfile of their own are built, and this machine's from a plain -f beside them.
       With -t and no output the image is kept in the local store. With neither, the result stays in the build cache only.
       An image says how it was built: its index holds a provenance attestation (SLSA) for each platform, without build arguments unless
       --provenance=mode=max asks for them. It never holds a secret; values of arguments whose names look secret are replaced.
@@ -36,9 +40,11 @@ struct BuildCommand: AsyncParsableCommand {
   var context: String
 
   @Option(
-    name: [.customLong("file"), .customShort("f", allowingJoined: true)], parsing: .unconditional,
-    help: ArgumentHelp("The Dockerfile; - reads it from standard input. Default: <context>/Dockerfile.", valueName: "file"))
-  var file: String?
+    name: [.customLong("file"), .customShort("f", allowingJoined: true)], parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "The Dockerfile; - reads it from standard input. Default: <context>/Dockerfile. For one platform alone: linux/arm64=FILE. May be repeated.",
+      valueName: "[platform=]file"))
+  var files: [String] = []
 
   @Option(
     name: .customLong("platform"), parsing: .unconditionalSingleValue,
@@ -72,8 +78,10 @@ struct BuildCommand: AsyncParsableCommand {
       valueName: "[type:]key=value"))
   var annotations: [String] = []
 
-  @Option(name: .customLong("target"), parsing: .unconditional, help: ArgumentHelp("The stage to build. Default: the last.", valueName: "stage"))
-  var target: String?
+  @Option(
+    name: .customLong("target"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("The stage to build. Default: the last. For one platform alone: linux/arm64=STAGE. May be repeated.", valueName: "[platform=]stage"))
+  var targets: [String] = []
 
   @Option(
     name: .customLong("call"), parsing: .unconditional,
@@ -98,7 +106,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   @Option(
     name: .customLong("build-arg"), parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("A value for an ARG; without =value it is taken from the environment. May be repeated.", valueName: "key[=value]"))
+    help: ArgumentHelp("A value for an ARG; without =value it is taken from the environment. For one platform alone: linux/arm64=KEY=VALUE. May be repeated.", valueName: "[platform=]key[=value]"))
   var buildArguments: [String] = []
 
   @Option(name: .customLong("label"), parsing: .unconditionalSingleValue, help: ArgumentHelp("A label of the image. May be repeated.", valueName: "key=value"))

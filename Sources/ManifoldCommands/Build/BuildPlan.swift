@@ -45,9 +45,10 @@ extension BuildCommand {
   func plan(_ facts: CommandFacts) throws -> BuildPlan {
     try toCome.refuse()
     let (mode, printsImageID) = try progressMode(facts.environment)
-    let context = try ContextInput(context: context, file: file, facts: facts)
-    let platforms = try BuildCommand.platforms(
-      platforms.isEmpty ? [facts.environment["DOCKER_DEFAULT_PLATFORM"] ?? ""].filter { !$0.isEmpty } : platforms, host: facts.host)
+    let own = try PlatformOptions(files: files, targets: targets, arguments: buildArguments)
+    let platforms = try platforms(own, facts)
+    let contextName = context
+    let context = try ContextInput(context: contextName, file: own.commonFile(platforms), facts: facts)
     let tags = try BuildCommand.checkedTags(tags)
     let specs = try outputs.filter { !$0.isEmpty }.map { try OutputSpec(parsing: $0) }
     let output = try OutputPlan(
@@ -63,7 +64,7 @@ extension BuildCommand {
       let secret = try SecretSpec(parsing: text, facts: facts)
       secrets[secret.id] = secret.source
     }
-    var attributes = try stepAttributes(facts)
+    var attributes = try stepAttributes(facts, own)
     let attested = try attestationAttributes(facts.environment)
     attributes.merge(attested.attributes) { _, new in new }
     var exports = output.exports
@@ -81,6 +82,13 @@ extension BuildCommand {
     if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
     var directories = ["context": context.contextDirectory]
     directories["dockerfile"] = context.dockerfileDirectory
+    let apart = try own.attributes(platforms, directories: directories, environment: facts.environment) { file in
+      let found = try ContextInput(context: contextName, file: file, facts: facts)
+      guard let directory = found.dockerfileDirectory else { throw BuildError.usage("-f: standard input is no platform's own Dockerfile", suggestion: "Give it as a file.") }
+      return (directory, found.filename)
+    }
+    attributes.merge(apart.attributes) { $1 }
+    directories.merge(apart.directories) { $1 }
     var caches = try CacheSpecs(from: cacheFrom, to: cacheTo)
     // As buildx: the old name of --cache-to type=inline.
     if TruthWord.parse(attributes["build-arg:BUILDKIT_INLINE_CACHE"] ?? "") == true { caches.addInline() }
@@ -116,9 +124,9 @@ extension BuildCommand {
 
   // MARK: - Attributes of the frontend
 
-  private func stepAttributes(_ facts: CommandFacts) throws -> [String: String] {
+  private func stepAttributes(_ facts: CommandFacts, _ own: PlatformOptions) throws -> [String: String] {
     var out: [String: String] = [:]
-    var arguments = try StepSettings.pairs(buildArguments, option: "--build-arg", environment: facts.environment)
+    var arguments = try StepSettings.pairs(own.arguments.common, option: "--build-arg", environment: facts.environment)
     if arguments["SOURCE_DATE_EPOCH"] == nil, let epoch = facts.environment["SOURCE_DATE_EPOCH"], !epoch.isEmpty { arguments["SOURCE_DATE_EPOCH"] = epoch }
     if let syntax = arguments["BUILDKIT_SYNTAX"] { try BuildCommand.checkSyntax(syntax) }
     if TruthWord.parse(arguments["BUILDKIT_MULTI_PLATFORM"] ?? "") == true { out["multi-platform"] = "true" }
@@ -130,7 +138,7 @@ extension BuildCommand {
     if !noCacheFilters.isEmpty { out["no-cache"] = noCacheFilters.joined(separator: ",") }
     if noCache { out["no-cache"] = "" }
     if pull { out["image-resolve-mode"] = "pull" }
-    if let target, !target.isEmpty { out["target"] = target }
+    if let target = own.targets.common.last, !target.isEmpty { out["target"] = target }
     if let cgroupParent, !cgroupParent.isEmpty { out["cgroup-parent"] = cgroupParent }
     let hosts = try StepSettings.hosts(extraHosts)
     if !hosts.isEmpty { out["add-hosts"] = hosts }
@@ -158,6 +166,13 @@ extension BuildCommand {
     guard let name = try? Reference(parsing: image), ["docker/dockerfile", "docker/dockerfile-upstream"].contains(name.familiarName) else {
       throw BuildError.notYet("the frontend \(image) (BUILDKIT_SYNTAX)")
     }
+  }
+
+  private func platforms(_ own: PlatformOptions, _ facts: CommandFacts) throws -> [Platform] {
+    let standard = try BuildCommand.platforms([facts.environment["DOCKER_DEFAULT_PLATFORM"] ?? ""].filter { !$0.isEmpty }, host: facts.host)
+    let given = try BuildCommand.platforms(platforms, host: facts.host)
+    let found = try own.platforms(given: given, host: standard.first ?? facts.host)
+    return found.isEmpty ? standard : found
   }
 
   static func platforms(_ texts: [String], host: Platform) throws -> [Platform] {

@@ -66,6 +66,7 @@ struct CallAnswer: Sendable {
 
   /// What goes to standard output, what is an error after it, and the exit status.
   func rendered() throws -> (output: String, error: String?, status: Int32) {
+    if call.name == "lint", !call.isJSON, let several = try severalReports() { return several }
     let report = call.name == "lint" ? try CheckReport(json: documents["result.json"] ?? []) : nil
     var out = ""
     if call.isJSON {
@@ -85,17 +86,37 @@ struct CallAnswer: Sendable {
   }
 }
 
+extension CallAnswer {
+  /// Of a Dockerfile for each platform; nil where there is one for all.
+  private func severalReports() throws -> (output: String, error: String?, status: Int32)? {
+    guard let document = try? JSONValue(parsing: documents["result.json"] ?? []), let sources = document["sources"]?.arrayValue, sources.count > 1 else { return nil }
+    var out = "", error: String?, count = 0
+    for (i, source) in sources.enumerated() {
+      let name = source["filename"]?.stringValue ?? fileName
+      let report = try CheckReport(json: documents["result.json"] ?? [], source: i)
+      out += report.text(fileName: name)
+      count += report.entries.count
+      if error == nil { error = report.failureText(fileName: name) }
+    }
+    let head = count == 0 ? "" : "Check complete, " + (count == 1 ? "1 warning has been found!" : "\(count) warnings have been found!") + "\n"
+    if let error { return (head + out, error, 1) }
+    return (count == 0 ? "Check complete, no warnings found.\n" : head + out, nil, call.ignoresStatus ? 0 : Int32(text("result.statuscode")) ?? 0)
+  }
+}
+
 extension CheckReport {
-  /// Reads `result.json`, of any frontend.
-  init(json bytes: [UInt8]) throws {
+  /// Reads `result.json`, of any frontend; what is about the source at a place.
+  init(json bytes: [UInt8], source place: Int = 0) throws {
     guard let document = try? JSONValue(parsing: bytes) else { throw BuildError(.internal, .build, "the frontend's answer is no JSON") }
-    let source = document["sources"]?.arrayValue?.first?["data"]?.stringValue.flatMap(MetadataFile.base64) ?? []
-    let entries = (document["warnings"]?.arrayValue ?? []).map { warning in
+    func isHere(_ item: JSONValue) -> Bool { (item["location"]?["sourceIndex"]?.intValue ?? 0) == Int64(place) }
+    let sources = document["sources"]?.arrayValue ?? []
+    let source = (sources.indices.contains(place) ? sources[place] : nil)?["data"]?.stringValue.flatMap(MetadataFile.base64) ?? []
+    let entries = (document["warnings"]?.arrayValue ?? []).filter(isHere).map { warning in
       Entry(
         rule: warning["ruleName"]?.stringValue ?? "", description: warning["description"]?.stringValue ?? "", url: warning["url"]?.stringValue ?? "",
         message: warning["detail"]?.stringValue ?? "", ranges: Self.ranges(warning["location"]), patch: warning["patch"]?.stringValue ?? "")
     }
-    let failure = document["buildError"].map { Failure(message: $0["message"]?.stringValue ?? "", ranges: Self.ranges($0["location"])) }
+    let failure = document["buildError"].flatMap { isHere($0) ? $0 : nil }.map { Failure(message: $0["message"]?.stringValue ?? "", ranges: Self.ranges($0["location"])) }
     self.init(entries: entries, source: String(decoding: source, as: UTF8.self), failure: failure)
   }
 

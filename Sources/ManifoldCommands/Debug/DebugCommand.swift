@@ -46,7 +46,10 @@ struct DumpLLBCommand: AsyncParsableCommand {
     let facts = try CommandFacts.current()
     if words.isEmpty || (words.count == 1 && isDefinition(words[0], facts)) {
       let bytes = try await definitionBytes(words.first ?? "-", facts)
-      let output = try DumpLLBCommand.dumped([Definition(serialized: bytes)], dot: dot)
+      let output: [UInt8]
+      do { output = try DumpLLBCommand.dumped(bytes, dot: dot) } catch {
+        throw BuildError(.invalidArgument, .usage, "\(words.first ?? "standard input") is no definition: \(error)")
+      }
       Terminal.output(raw ? bytes : output)
       return
     }
@@ -60,6 +63,8 @@ struct DumpLLBCommand: AsyncParsableCommand {
     }
     Terminal.output(try Definition(definitions[0].definition).serialized())
   }
+
+  static func dumped(_ bytes: [UInt8], dot: Bool) throws -> [UInt8] { try dumped([Definition(serialized: bytes)], dot: dot) }
 
   static func dumped(_ definitions: [Definition], dot: Bool) throws -> [UInt8] {
     var dump = DefinitionDump()
