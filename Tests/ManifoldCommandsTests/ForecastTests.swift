@@ -88,6 +88,36 @@ import Testing
     #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
   }
 
+  /// A Dockerfile for each platform: the steps of each under its name. Nothing is said where there is nothing to do.
+  @Test func severalFilesAndNone() {
+    var forecast = BuildForecast(buildPlatform: amd64)
+    var other = Self.step("[linux/arm64 2/2] RUN b", .run, Self.arm, .impossible(reason: "no QEMU"))
+    other.file = "Other"
+    forecast.steps = [Self.step("[linux/amd64 2/2] RUN a", .run, amd64, .native), other]
+    forecast.targets = [
+      .init(id: "linux/amd64", platform: amd64, file: "Dockerfile", stages: [SourceStage(name: "", isNeeded: true, steps: 2)], steps: [forecast.steps[0].digest]),
+      .init(id: "linux/arm64", platform: Self.arm, file: "Other", stages: [SourceStage(name: "", isNeeded: true, steps: 2)], steps: [forecast.steps[1].digest]),
+    ]
+    #expect(
+      ForecastText(forecast, directories: [:]).text == """
+        PLATFORM      FILE         STEPS   RUN   HOW RUN STEPS RUN
+        linux/amd64   Dockerfile   1       1     native
+        linux/arm64   Other        1       1     cannot run here: no QEMU
+
+        STEP   RUNS                      CACHED   INSTRUCTION
+        Dockerfile:
+        2/2    linux/amd64, native       no       RUN a
+        Other:
+        2/2    linux/arm64, impossible   no       RUN b
+
+        2 platforms, 2 steps, 0 shared by all platforms; 1 RUN step cannot run here
+
+        """)
+    forecast.steps = []
+    for i in forecast.targets.indices { forecast.targets[i].steps = [] }
+    #expect(!ForecastText(forecast, directories: [:]).text.contains("INSTRUCTION"))
+  }
+
   @Test func json() throws {
     let json = ForecastJSON(Self.sample()).value
     #expect(json["version"]?.intValue == 1 && json["multiPlatform"]?.boolValue == true && json["buildPlatform"]?.stringValue == "linux/amd64")

@@ -50,15 +50,16 @@ struct ForecastBuilder {
       do { step.cache = try await states.look(up: vertex, payload, outputs: outputs[vertex.digest] ?? [0]) } catch let error as BuildError { throw ErrorTranslation.placed(error, vertex, payload) }
       out.steps.append(step)
     }
-    ForecastBuilder.markUnneeded(&out)
+    ForecastBuilder.markUnneeded(&out, forced: Set(vertices.filter(\.options.ignoreCache).map(\.digest)))
     out.sources = sources(vertices, out.targets)
     out.images = await found(images, mode)
     return out
   }
 
   /// What only steps read whose results are there already is not made either, whether its own result is there or not.
-  private static func markUnneeded(_ forecast: inout BuildForecast) {
-    var needed = Set(forecast.targets.compactMap(\.steps.last))
+  /// A step that ignores the cache is made all the same: what it makes is part of its users' keys.
+  private static func markUnneeded(_ forecast: inout BuildForecast, forced: Set<Digest>) {
+    var needed = Set(forecast.targets.compactMap(\.steps.last)).union(forced)
     for i in forecast.steps.indices.reversed() {
       let step = forecast.steps[i]
       guard needed.contains(step.digest) else {

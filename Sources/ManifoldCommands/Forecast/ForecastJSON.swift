@@ -5,7 +5,11 @@ internal import OCIModel
 /// `--call=plan,format=json`: docs/plan.md says what each member means. Members are added, never changed.
 struct ForecastJSON {
   let forecast: BuildForecast
-  init(_ forecast: BuildForecast) { self.forecast = forecast }
+  private let needs: [Set<Digest>]
+  init(_ forecast: BuildForecast) {
+    self.forecast = forecast
+    needs = forecast.targets.map { Set($0.steps) }
+  }
 
   var value: JSONValue {
     var out = JSONObject([("version", 1), ("buildPlatform", .string(forecast.buildPlatform.description)), ("multiPlatform", .bool(forecast.isMultiPlatform))])
@@ -40,7 +44,7 @@ struct ForecastJSON {
   }
 
   private func step(_ step: BuildForecast.Step) -> JSONValue {
-    let users = forecast.targets.filter { $0.steps.contains(step.digest) }.map(\.id)
+    let users = zip(forecast.targets, needs).filter { $1.contains(step.digest) }.map(\.0.id)
     var out = JSONObject([("digest", .string(step.digest.description)), ("name", .string(step.name)), ("kind", .string(step.kind.rawValue))])
     if let name = StepName(step.name) {
       out["stage"] = .string(name.stage)
@@ -70,7 +74,6 @@ struct ForecastJSON {
   /// Counts what the table shows: neither base images nor merges.
   private var summary: JSONValue {
     let steps = forecast.steps.filter(\.isShown)
-    let needs = forecast.targets.map { Set($0.steps) }
     return [
       "platforms": .int(forecast.targets.count), "steps": .int(steps.count), "shared": .int(steps.count { step in needs.count { $0.contains(step.digest) } > 1 }),
       "native": .int(steps.count { $0.support == .native }), "emulated": .int(steps.count { $0.emulator != nil }), "impossible": .int(steps.count { $0.obstacle != nil }),

@@ -62,6 +62,7 @@ struct ForecastText {
         cells.append((file, [stage, "skipped" + (targets.isEmpty ? "" : " for " + targets), "-", "\(steps) step\(steps == 1 ? "" : "s") that the target does not need"]))
       }
     }
+    if cells.isEmpty { return "" }
     let head = ["STEP", "RUNS", "CACHED"]
     let used = (0..<3).map { i in (cells.map(\.cells[i].unicodeScalars.count) + [head[i].count]).max() ?? 0 }.reduce(0, +) + 9
     table.add(head + ["INSTRUCTION"])
@@ -69,8 +70,8 @@ struct ForecastText {
     var lines = table.flush().split(separator: "\n").map(String.init)
     if files.count == 1 { return lines.joined(separator: "\n") + "\n" }
     out = lines.removeFirst() + "\n"
-    for file in files {
-      out += "\(file)\n"
+    for file in files where cells.contains(where: { $0.file == file }) {
+      out += "\(TerminalText.singleLine(file)):\n"
       for (line, cell) in zip(lines, cells) where cell.file == file { out += line + "\n" }
     }
     return out
@@ -112,6 +113,7 @@ struct ForecastText {
   private func skipped(_ file: String) -> [(stage: String, steps: Int, targets: String)] {
     let targets = forecast.targets.filter { $0.file == file }
     return (targets.first?.stages ?? []).compactMap { stage in
+      if stage.steps == 0 { return nil }
       let without = targets.filter { target in target.stages.contains { $0.name == stage.name && !$0.isNeeded } }
       if without.isEmpty { return nil }
       return (stage.name, stage.steps, without.count == targets.count ? "" : without.count == 1 ? without[0].id : "\(without.count) platforms")
@@ -171,9 +173,11 @@ struct ForecastText {
     if !emulated.isEmpty {
       let platforms = emulated.map(\.platform.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
       out += "; \(word(emulated.count, "RUN step")) emulated: \(platforms.joined(separator: ", "))"
-    } else if steps.contains(where: { $0.support == .native }) {
+    } else if steps.contains(where: { $0.support == .native }), !steps.contains(where: { $0.obstacle != nil }) {
       out += "; every RUN step native"
     }
+    let impossible = steps.count { $0.obstacle != nil }
+    if impossible > 0 { out += "; \(word(impossible, "RUN step")) cannot run here" }
     return out + "\n"
   }
 
