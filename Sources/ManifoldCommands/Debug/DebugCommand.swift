@@ -92,6 +92,7 @@ struct DumpLLBCommand: AsyncParsableCommand {
     var plan = try command.plan(facts)
     plan.request.exports = []
     plan.request.cacheExports = []
+    (plan.loads, plan.metadataFile, plan.imageIDFile) = ([], nil, nil)
     plan.request.inquiry = .definitions
     plan.warnings = []
     // Any call will do that is not the frontend's: the answer is taken from the response.
