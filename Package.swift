@@ -123,7 +123,7 @@ let suites = [
   Suite("ImageChecks", external: [nioCore]),
   Suite("ImageTools", support: true),
   Suite("Integration", own: ["HostOS", "OCIModel", "LayerArchive", "TestSupport"], golden: true),
-  Suite("LayerArchive"),
+  Suite("LayerArchive", golden: true),
   Suite("LLB", external: [protobuf], golden: true),
   Suite("ManifoldCommands", external: [arguments], golden: true),
   Suite("OCIModel", golden: true),

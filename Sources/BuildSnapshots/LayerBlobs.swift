@@ -18,6 +18,7 @@ package struct LayerInfo: Sendable {
   package var created: Timestamp
   /// Who has the layer's blobs elsewhere, whether they are here too or not: from there they can be mounted into another repository.
   package var source: (any LayerProvider)?
+  package var system: LayerSystem
 }
 
 /// A layer in the form it goes into an image.
@@ -46,7 +47,7 @@ extension ImmutableRef {
         return LayerInfo(
           ref: row.id, diffID: row.diffID, descriptors: Dictionary(known.map { ($0.compression, $0.descriptor) }) { $1 },
           providers: Dictionary(absent.compactMap { digest in providers[digest].map { (digest, $0) } }) { $1 }, description: row.description,
-          created: Timestamp(nanosecondsSinceEpoch: row.created), source: known.lazy.compactMap { providers[$0.descriptor.digest] }.first)
+          created: Timestamp(nanosecondsSinceEpoch: row.created), source: known.lazy.compactMap { providers[$0.descriptor.digest] }.first, system: row.system)
       }
     }
   }
@@ -122,11 +123,12 @@ struct BlobWork: Sendable {
 
   /// Takes over what is known of the same layer on another tree.
   private func adopt(_ i: Int, from snapshot: Int64) async throws {
-    let id = rows[i].id
+    let (id, system) = (rows[i].id, rows[i].system)
+    if system == .untold { return }
     try await store.write { db in
       guard let twin = try Row.fetchOne(
-        db, sql: "SELECT id, diff_id FROM ref WHERE snapshot = ? AND id <> ? AND diff_id IS NOT NULL AND EXISTS (SELECT 1 FROM ref_blob b WHERE b.ref = ref.id AND b.compression NOT LIKE 'variant %')",
-        arguments: [snapshot, id])
+        db, sql: "SELECT id, diff_id FROM ref WHERE snapshot = ? AND id <> ? AND system = ? AND diff_id IS NOT NULL AND EXISTS (SELECT 1 FROM ref_blob b WHERE b.ref = ref.id AND b.compression NOT LIKE 'variant %')",
+        arguments: [snapshot, id, system.rawValue])
       else { return }
       try db.execute(sql: "UPDATE ref SET diff_id = ? WHERE id = ? AND diff_id IS NULL", arguments: [twin[1] as String, id])
       guard db.changesCount > 0 else { return }
@@ -186,15 +188,17 @@ struct BlobWork: Sendable {
     guard row.snapshot(in: refs.form) != nil || row.flat != nil else {
       throw SnapshotError(.missingContent, "the content of the snapshot \(row.id) (\(row.description)) is not here any more, and nothing in this build provides it", ref: row.id)
     }
+    var form = form
+    form.isWindows = try await refs.system(of: row, providers: providers) == .windows
     let below = i > 0 && !row.isAlone ? try await Unpacking(refs, id: rows[i - 1].id, providers: providers).directories() : []
-    let refs = refs
+    let (refs, written) = (refs, form)
     return try await refs.unpacking.run {
       try await blocking { isCancelled in
         let lower = below.isEmpty ? nil : try refs.open(below)
         return try refs.store.writeLayer { sink in
-          let writer = try LayerWriter(form, into: sink)
+          let writer = try LayerWriter(written, into: sink)
           // As with BuildKit, whose layers hold no `user.*` attributes: they come with files of a context, and differ from machine to machine.
-          let differ = LayerDiffer(attributes: .capabilities, latest: form.latest)
+          let differ = LayerDiffer(attributes: .capabilities, latest: written.latest)
           if let layer = row.layerSnapshot(refs.form) {
             let upper = try Directory.open(refs.tree(layer))
             try differ.overlayDiff(upper: upper, lower: lower.map { .view($0) } ?? .nothing, into: writer.tar, isCancelled: isCancelled)
@@ -244,7 +248,7 @@ extension RefStore {
       var blobs: String?
       for (i, row) in try RefRow.chain(db, id).enumerated() {
         guard let diffID = row.diffID, i == 0 || chain != nil else { return }
-        chain = ChainID.of(chain, diffID)
+        chain = ChainID.of(chain, diffID, row.system)
         if row.chain == nil {
           try db.execute(sql: "UPDATE ref SET chain = ? WHERE id = ?", arguments: [chain?.description, row.id])
           for snapshot in [row.snapshot, row.flat].compactMap({ $0 }) {
@@ -254,7 +258,7 @@ extension RefStore {
         if let known = row.blobChain {
           blobs = known.description
         } else if let blob = try BlobRow.all(db, [row.id])[row.id]?.first {
-          blobs = ChainID.blobs(blobs, blob.descriptor.digest, diffID).description
+          blobs = ChainID.blobs(blobs, blob.descriptor.digest, diffID, row.system).description
           try db.execute(sql: "UPDATE OR IGNORE ref SET blob_chain = ? WHERE id = ?", arguments: [blobs, row.id])
         } else {
           return

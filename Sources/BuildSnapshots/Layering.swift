@@ -30,7 +30,37 @@ extension RefStore {
     // A layer that was made over others may hide in its directory what only they had: as archives, layers say what they change and no more.
     let (blobs, known) = (try await tree.layerBlobs(compression: .gzip), try await tree.layers())
     let all = blobs.reduce(into: providers) { if let provider = $1.provider { $0[$1.descriptor.digest] = provider } }
-    return try await layers(on: below, blobs.map { ($0.descriptor, $0.diffID) }, providers: all, facts: known.map { LayerFacts(description: $0.description, created: $0.created) })
+    var layers = blobs.map { ($0.descriptor, $0.diffID) }, systems = known.map(\.system)
+    if try await isWindows(below) {
+      for i in layers.indices where systems[i] == .common {
+        layers[i] = try await windows(blobs[i].descriptor, all)
+        systems[i] = .windows
+      }
+    }
+    return try await self.layers(on: below, layers, providers: all, facts: known.map { LayerFacts(description: $0.description, created: $0.created) }, systems: systems)
+  }
+
+  private func isWindows(_ ref: ImmutableRef) async throws -> Bool {
+    let id = ref.id
+    guard let row = try await store.read({ try RefRow.chain($0, id).last }) else { return false }
+    return try await system(of: row, providers: ref.providers) == .windows
+  }
+
+  /// The same layer as one of a Windows image has it. (BuildKit on Linux leaves it as it is, and Windows cannot unpack the image.)
+  private func windows(_ blob: OCIModel.Descriptor, _ providers: [Digest: any LayerProvider]) async throws -> (OCIModel.Descriptor, Digest) {
+    let source = try await fetch([blob], ref: blob.digest.description, providers)
+    let layer = try await unpacking.run {
+      try await blocking { isCancelled in
+        let reader = try self.store.reader(source.digest)
+        return try self.store.writeLayer { sink in
+          do {
+            return try LayerWriter.convert(
+              PositionedSource(reader.descriptor, count: reader.size), to: LayerForm(.gzip, isWindows: true), limits: .default.packed(reader.size), into: sink, isCancelled: isCancelled).result
+          } catch let error as LayerArchiveError { throw SnapshotError(.system, "cannot unpack the layer \(source.digest)", digest: source.digest, cause: error) }
+        }
+      }
+    }
+    return (layer.descriptor(), layer.diffID)
   }
 
   /// A tree of one layer that was made here: its directory serves on any other tree as well. A row and no files; nil when it is of another kind.
@@ -40,10 +70,13 @@ extension RefStore {
     return try await store.write { db in
       let rows = try RefRow.chain(db, tree)
       guard rows.count == 1, let row = rows.first, let snapshot = row.layerSnapshot(form), let lower = try RefRow.chain(db, below).last else { return nil }
-      let chain = lower.chain.flatMap { chain in row.diffID.map { ChainID.of(chain, $0) } }
-      try self.insert(db, id, below, diffID: row.diffID, chain: chain, description: description, recordType: .regular)
+      // Its archive is the same there unless one of them is written for Windows.
+      let isSame = row.system == lower.system && row.system != .untold
+      let diffID = isSame ? row.diffID : nil
+      let chain = lower.chain.flatMap { chain in diffID.map { ChainID.of(chain, $0, row.system) } }
+      try self.insert(db, id, below, diffID: diffID, chain: chain, description: description, recordType: .regular, system: lower.system == .common ? row.system : lower.system)
       try db.execute(sql: "UPDATE ref SET snapshot = ?, alone = 1, created = ? WHERE id = ?", arguments: [snapshot, row.created, id])
-      for blob in try BlobRow.all(db, [tree])[tree] ?? [] { try BlobRow.add(db, ref: id, compression: blob.compression, descriptor: blob.descriptor) }
+      for blob in isSame ? try BlobRow.all(db, [tree])[tree] ?? [] : [] { try BlobRow.add(db, ref: id, compression: blob.compression, descriptor: blob.descriptor) }
       try self.claim(db, id)
       return id
     }
@@ -71,7 +104,7 @@ extension RefStore {
       let providers = blobs.reduce(into: upper.providers) { if let provider = $1.provider { $0[$1.descriptor.digest] = provider } }
       return try await layers(
         on: nil, blobs.dropFirst(common).map { ($0.descriptor, $0.diffID) }, providers: providers,
-        facts: known.dropFirst(common).map { LayerFacts(description: $0.description, created: $0.created) })
+        facts: known.dropFirst(common).map { LayerFacts(description: $0.description, created: $0.created) }, systems: known.dropFirst(common).map(\.system))
     }
     return try await difference(lower, upper, description)
   }
@@ -87,6 +120,6 @@ extension RefStore {
         }
       }
     }
-    return try await layers(on: nil, [(layer.descriptor(), layer.diffID)], providers: [:], facts: [LayerFacts(description: description)])
+    return try await layers(on: nil, [(layer.descriptor(), layer.diffID)], providers: [:], facts: [LayerFacts(description: description)], systems: [.common])
   }
 }

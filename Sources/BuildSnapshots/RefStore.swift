@@ -118,17 +118,17 @@ package final class RefStore: Sendable {
 
   /// Several layers, the bottommost first, in one transaction; answers the topmost. There is at least one. `facts`: for each layer, or none.
   package func layers(
-    on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], provider: any LayerProvider, facts: [LayerFacts] = []
+    on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], provider: any LayerProvider, facts: [LayerFacts] = [], system: LayerSystem = .common
   ) async throws -> ImmutableRef {
     guard !layers.isEmpty else { throw SnapshotError(.notFound, "a chain of no layers is no ref") }
     var providers = parent?.providers ?? [:]
     for layer in layers { providers[layer.descriptor.digest] = provider }
-    return try await self.layers(on: parent, layers, providers: providers, facts: facts)
+    return try await self.layers(on: parent, layers, providers: providers, facts: facts, systems: layers.map { _ in system })
   }
 
-  /// The same of layers that are in the store, or that `providers` know.
+  /// The same of layers that are in the store, or that `providers` know. `systems`: for each layer.
   func layers(
-    on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], providers: [Digest: any LayerProvider], facts: [LayerFacts]
+    on parent: ImmutableRef?, _ layers: [(descriptor: OCIModel.Descriptor, diffID: Digest)], providers: [Digest: any LayerProvider], facts: [LayerFacts], systems: [LayerSystem]
   ) async throws -> ImmutableRef {
     let parentID = parent?.id
     let id = try await store.write { db in
@@ -139,10 +139,11 @@ package final class RefStore: Sendable {
         blobs = (row[1] as String?) ?? "ref:\(parentID)"
       }
       for (i, (descriptor, diffID)) in layers.enumerated() {
-        chain = below == nil ? diffID : chain.map { ChainID.of($0, diffID) }
-        let key = ChainID.blobs(blobs, descriptor.digest, diffID)
+        let system = i < systems.count ? systems[i] : .common
+        chain = below == nil ? ChainID.of(nil, diffID, system) : chain.map { ChainID.of($0, diffID, system) }
+        let key = ChainID.blobs(blobs, descriptor.digest, diffID, system)
         let facts = i < facts.count ? facts[i] : LayerFacts(description: "pulled layer \(descriptor.digest)")
-        below = try self.layerRow(db, below, descriptor, diffID, chain: chain, blobChain: key, facts)
+        below = try self.layerRow(db, below, descriptor, diffID, chain: chain, blobChain: key, facts, system)
         blobs = key.description
       }
       let id = below ?? ""
@@ -154,12 +155,12 @@ package final class RefStore: Sendable {
   }
 
   private func layerRow(
-    _ db: Database, _ parent: String?, _ descriptor: OCIModel.Descriptor, _ diffID: Digest, chain: Digest?, blobChain: Digest, _ facts: LayerFacts
+    _ db: Database, _ parent: String?, _ descriptor: OCIModel.Descriptor, _ diffID: Digest, chain: Digest?, blobChain: Digest, _ facts: LayerFacts, _ system: LayerSystem
   ) throws -> String {
     let known = try db.cachedStatement(sql: "SELECT id FROM ref WHERE blob_chain = ?")
     if let id = try String.fetchOne(known, arguments: [blobChain.description]) { return id }
     let id = Self.freshID()
-    try insert(db, id, parent, diffID: diffID, chain: chain, blobChain: blobChain, description: facts.description, recordType: .regular)
+    try insert(db, id, parent, diffID: diffID, chain: chain, blobChain: blobChain, description: facts.description, recordType: .regular, system: system)
     if let created = facts.created { try db.execute(sql: "UPDATE ref SET created = ? WHERE id = ?", arguments: [created.nanosecondsSinceEpoch, id]) }
     try BlobRow.add(db, ref: id, compression: .init(mediaType: descriptor.mediaType) ?? .none, descriptor: descriptor)
     try adopt(db, id)
@@ -167,14 +168,19 @@ package final class RefStore: Sendable {
   }
 
   func insert(
-    _ db: Database, _ id: String, _ parent: String?, diffID: Digest? = nil, chain: Digest? = nil, blobChain: Digest? = nil, description: String, recordType: RecordType
+    _ db: Database, _ id: String, _ parent: String?, diffID: Digest? = nil, chain: Digest? = nil, blobChain: Digest? = nil, description: String, recordType: RecordType,
+    system: LayerSystem? = nil
   ) throws {
     let now = SnapshotClock.now
+    // What is made on a Windows image is a layer of one.
     try db.execute(
       sql: """
-        INSERT INTO ref (id, parent, diff_id, chain, blob_chain, durable, created, last_used, uses, description, record_type, used) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 1, ?, ?, ?)
+        INSERT INTO ref (id, parent, diff_id, chain, blob_chain, durable, created, last_used, uses, description, record_type, used, system)
+          VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?6, 1, ?7, ?8, ?9, coalesce(?10, (SELECT system FROM ref WHERE id = ?2), 0))
         """,
-      arguments: [id, parent, diffID?.description, chain?.description, blobChain?.description, now, now, description, recordType.rawValue, try UseOrder.next(db)])
+      arguments: [
+        id, parent, diffID?.description, chain?.description, blobChain?.description, now, description, recordType.rawValue, try UseOrder.next(db), system?.rawValue,
+      ])
   }
 
   /// Takes a snapshot of the same content, made for another ref.

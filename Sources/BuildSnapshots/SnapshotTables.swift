@@ -64,6 +64,8 @@ enum SnapshotTables {
     StoreMigration(
       "snapshots", 4,
       sql: "CREATE TABLE ref_note (ref TEXT PRIMARY KEY REFERENCES ref(id) ON DELETE CASCADE, note TEXT NOT NULL) WITHOUT ROWID"),
+    // LayerSystem
+    StoreMigration("snapshots", 5, sql: "ALTER TABLE ref ADD COLUMN system INTEGER NOT NULL DEFAULT 0;"),
   ]
 }
 
@@ -105,6 +107,7 @@ struct RefRow: Sendable {
   var created: Int64
   /// The layer's archive is its difference from nothing: it was made so, and laid over others.
   var isAlone: Bool
+  var system: LayerSystem
 
   /// The layer's directory, when it is in the form that can be mounted here.
   func layerSnapshot(_ form: SnapshotForm) -> Int64? { snapshot.flatMap { $0.form == form ? $0.id : nil } }
@@ -115,7 +118,7 @@ struct RefRow: Sendable {
     let statement = try db.cachedStatement(
       sql: """
         WITH RECURSIVE up(id, depth) AS (SELECT ?1, 0 UNION ALL SELECT ref.parent, depth + 1 FROM up JOIN ref ON ref.id = up.id WHERE ref.parent IS NOT NULL)
-        SELECT ref.id, ref.parent, ref.diff_id, ref.chain, ref.blob_chain, s.id, s.form, f.id, f.form, ref.description, ref.created, ref.alone FROM up JOIN ref ON ref.id = up.id
+        SELECT ref.id, ref.parent, ref.diff_id, ref.chain, ref.blob_chain, s.id, s.form, f.id, f.form, ref.description, ref.created, ref.alone, ref.system FROM up JOIN ref ON ref.id = up.id
         LEFT JOIN snapshot s ON s.id = ref.snapshot AND s.state = 'ready' LEFT JOIN snapshot f ON f.id = ref.flat AND f.state = 'ready' ORDER BY up.depth DESC
         """)
     return try Row.fetchAll(statement, arguments: [id]).map { RefRow($0) }
@@ -132,6 +135,7 @@ struct RefRow: Sendable {
     description = row[9]
     created = row[10]
     isAlone = row[11]
+    system = LayerSystem(rawValue: row[12]) ?? .common
   }
 
   private static func snapshot(_ id: Int64?, _ form: String?) -> SnapshotRow? {
@@ -204,7 +208,12 @@ enum SnapshotClock {
 
 /// Names of what refs hold (OCI image-spec, config.md, "Layer ChainID"; the same over blobs).
 enum ChainID {
-  static func of(_ parent: Digest?, _ diffID: Digest) -> Digest { parent.map { .sha256(of: "\($0) \(diffID)") } ?? diffID }
+  static func of(_ parent: Digest?, _ diffID: Digest, _ system: LayerSystem = .common) -> Digest {
+    guard system == .common else { return .sha256(of: "\(prefix(system))\(parent?.description ?? "") \(diffID)") }
+    return parent.map { .sha256(of: "\($0) \(diffID)") } ?? diffID
+  }
   /// `parent` is nil for a bottommost layer, else its own blob chain, or what stands for it.
-  static func blobs(_ parent: String?, _ blob: Digest, _ diffID: Digest) -> Digest { .sha256(of: "\(parent ?? "") \(blob) \(diffID)") }
+  static func blobs(_ parent: String?, _ blob: Digest, _ diffID: Digest, _ system: LayerSystem = .common) -> Digest {
+    .sha256(of: "\(prefix(system))\(parent ?? "") \(blob) \(diffID)")
+  }
 }

@@ -214,6 +214,7 @@ struct Unpacking: Sendable {
     do {
       let reader = try store.reader(blob.digest)
       var applier = applier(form)
+      applier.isWindows = try row.system == .windows || row.system == .untold && refs.system(ofBlob: blob, ref: row.id) == .windows
       applier.decompressionLimits.packedSize = reader.size
       result = try applier.apply(PositionedSource(reader.descriptor, count: reader.size), to: Directory.open(refs.tree(snapshot)), isCancelled: isCancelled)
     } catch let error as LayerArchiveError {

@@ -75,7 +75,7 @@ extension Converter {
     stage.state = graph.scratch
     var image = ImageConfig(platform: targetPlatform)
     image.config.workingDir = "/"
-    image.config.env = ["PATH=" + Converter.defaultPath]
+    if targetPlatform.os != "windows" { image.config.env = ["PATH=" + Converter.defaultPath] }
     stage.image = image
     stage.platform = targetPlatform
     if stage.isImplicit { stage.isDispatched = true }

@@ -94,15 +94,8 @@ extension CheckScope {
   /// Only the first WORKDIR can depend on the base image.
   func checkWorkdir(_ workdir: WorkdirInstruction, in stage: StageState) {
     defer { stage.hasWorkdir = true }
-    guard !stage.hasWorkdir, !isAbsolute(workdir.path, windows: stage.platform?.os == "windows") else { return }
+    guard !stage.hasWorkdir, !stage.paths.isAbsolute(workdir.path) else { return }
     report(.workdirRelativePath, "Relative workdir \(GoText.quoted(workdir.path)) can have unexpected results if the base image changes", at: workdir.origin.range)
-  }
-
-  private func isAbsolute(_ path: String, windows: Bool) -> Bool {
-    guard windows else { return SlashPath.isAbsolute(path) }
-    let bytes = Array(path.utf8)
-    let rest = bytes.count > 1 && bytes[1] == UInt8(ascii: ":") ? bytes.dropFirst(2) : bytes[...]
-    return rest.first == UInt8(ascii: "/") || rest.first == UInt8(ascii: "\\")
   }
 
   /// A source of COPY or ADD that the context is without. With exceptions in the list nothing is told: a folder may be excluded and a file in it not.

@@ -11,6 +11,8 @@ struct ConversionRequest: Sendable {
   var options: FrontendOptions
   /// nil: none was asked for, and a base image may decide.
   var target: Platform? = nil
+  /// All that are asked for and have this Dockerfile.
+  var platforms: [Platform] = []
   var sourceMap: SourceMap
   /// Where checks report to: for the first platform only, as with BuildKit.
   var checks: CheckScope = .silent
@@ -114,7 +116,7 @@ struct Converter {
     return (stage, paths)
   }
 
-  private func targetStage() throws -> StageState {
+  func targetStage() throws -> StageState {
     if options.target.isEmpty, let last = table.stages.last { return last }
     if let stage = table.named(options.target) { return stage }
     throw BuildError(

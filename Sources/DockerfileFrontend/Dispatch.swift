@@ -25,7 +25,8 @@ extension Converter {
 
   /// What the steps of a stage find before its first instruction: the image's environment, directory and user.
   private func prepare(_ stage: StageState) throws {
-    if !stage.image.config.env.contains(where: { Converter.splitVariable($0).name == "PATH" }) {
+    // Windows knows its own.
+    if !stage.paths.isWindows, !stage.image.config.env.contains(where: { Converter.splitVariable($0).name == "PATH" }) {
       stage.image.config.env.append("PATH=" + Converter.defaultPath)
     }
     for entry in stage.image.config.env {
@@ -33,7 +34,7 @@ extension Converter {
       stage.state.environment[name] = value
     }
     if !options.hostname.isEmpty { stage.state.hostname = options.hostname }
-    if !stage.image.config.workingDir.isEmpty { changeDirectory(stage, to: stage.image.config.workingDir) }
+    if !stage.image.config.workingDir.isEmpty { try changeDirectory(stage, to: stage.image.config.workingDir) }
     if !stage.image.config.user.isEmpty { stage.state.user = stage.image.config.user }
     stage.state.network = options.network
   }
@@ -91,40 +92,15 @@ extension Converter {
 // MARK: - Directories
 
 extension Converter {
-  /// A path below the stage's directory; absolute ones stay as they are written.
-  private static func join(_ directory: String, _ path: String) -> String {
-    if path.isEmpty { return directory.isEmpty ? "/" : directory }
-    if SlashPath.isAbsolute(path) { return path }
-    let parent = directory.isEmpty ? "/" : SlashPath.isAbsolute(directory) ? directory : SlashPath.join("/", directory)
-    return SlashPath.join(parent, path)
+  private func changeDirectory(_ stage: StageState, to path: String) throws {
+    let directory = try stage.paths.joined(stage.image.config.workingDir, path)
+    stage.image.config.workingDir = stage.paths.native(directory)
+    stage.state.directory = stage.paths.slashed(directory)
   }
-
-  private func changeDirectory(_ stage: StageState, to path: String) {
-    let directory = Converter.join(stage.image.config.workingDir, path)
-    stage.image.config.workingDir = directory
-    stage.state.directory = directory
-  }
-
-  /// Where a COPY or ADD goes: absolute, with the trailing slash or dot that decides between a file and a folder.
-  static func destination(_ path: String, in directory: String) -> String {
-    let path = path.isEmpty || path == "." ? "./" : path
-    if SlashPath.isAbsolute(path) { return path }
-    var joined = join(directory, path)
-    if path.hasSuffix("/"), !joined.hasSuffix("/") {
-      joined += "/"
-    } else if path.hasSuffix("/.") {
-      if joined != "/" { joined += "/" }
-      joined += "."
-    }
-    return joined
-  }
-
-  /// A source path within its filesystem.
-  static func source(_ path: String) -> String { join("/", path) }
 
   private func dispatchWorkdir(_ stage: StageState, _ workdir: WorkdirInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
     checks.checkWorkdir(workdir, in: stage)
-    changeDirectory(stage, to: workdir.path)
+    try changeDirectory(stage, to: workdir.path)
     let directory = stage.state.directory
     guard directory != "/" else {
       stage.commit("WORKDIR " + directory, layer: false, epoch: epoch)

@@ -62,7 +62,10 @@ extension Converter {
   func arguments(_ command: CommandLine, of stage: StageState) -> [String] {
     command.prependsShell ? shell(of: stage) + [command.arguments.joined(separator: " ")] : command.arguments
   }
-  func shell(of stage: StageState) -> [String] { stage.image.config.shell.isEmpty ? ["/bin/sh", "-c"] : stage.image.config.shell }
+  func shell(of stage: StageState) -> [String] {
+    if !stage.image.config.shell.isEmpty { return stage.image.config.shell }
+    return stage.image.platform.os == "windows" ? ["cmd", "/S", "/C"] : ["/bin/sh", "-c"]
+  }
 
   func dispatchCmd(_ stage: StageState, _ cmd: CommandInstruction, _ checks: CheckScope) {
     checks.checkOnlyOne(cmd.origin, in: stage)

@@ -34,7 +34,7 @@ extension Converter {
       keepsGitDirectory: add.keepGitDirectory,
       from: graph.placeholder(Converter.contextInput), ignored: request.ignored, checks: checks)
     try copyFiles(step, in: stage, command)
-    for path in step.sources.paths where !Converter.isURL(path) { stage.contextPaths.insert(SlashPath.join("/", path)) }
+    for path in step.sources.paths where !Converter.isURL(path) { stage.readContext(path) }
   }
 
   func dispatchCopy(_ stage: StageState, _ copy: CopyInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
@@ -51,11 +51,11 @@ extension Converter {
       keyword: "COPY", origin: copy.origin, sources: copy.sources, owner: copy.owner ?? "", mode: copy.mode ?? "", excludes: copy.excludes, parents: copy.parents, link: copy.link,
       from: from, ignored: command.sources.isEmpty ? request.ignored : nil, checks: checks)
     try copyFiles(step, in: stage, command)
-    if command.sources.isEmpty { for path in step.sources.paths { stage.contextPaths.insert(SlashPath.join("/", path)) } }
+    if command.sources.isEmpty { for path in step.sources.paths { stage.readContext(path) } }
   }
 
   private func copyFiles(_ step: FileStep, in stage: StageState, _ command: StageState.Command) throws {
-    let destination = Converter.destination(step.sources.destination, in: stage.state.directory)
+    let destination = try stage.paths.destination(step.sources.destination, in: stage.state.directory)
     var base = CopyOptions()
     base.createDestination = true
     base.excludePatterns = step.excludes
@@ -77,7 +77,7 @@ extension Converter {
         continue
       }
       if !Converter.isURL(path), let ignored = step.ignored { step.checks.checkIgnored(path, by: ignored, step.isAdd ? "Add" : "Copy", at: step.origin) }
-      actions.append(Converter.isURL(path) ? try download(path, to: destination, step, base, stepName) : local(path, to: destination, step, base))
+      actions.append(Converter.isURL(path) ? try download(path, to: destination, step, base, stepName) : try local(path, to: destination, stage.paths, step, base))
     }
     for file in step.sources.contents { actions.append(try inline(file, to: destination, stage, base)) }
     // Nothing but sources that are only looked at.
@@ -120,7 +120,7 @@ extension Converter {
     }
   }
 
-  private func local(_ path: String, to destination: String, _ step: FileStep, _ base: CopyOptions) -> FileAction {
+  private func local(_ path: String, to destination: String, _ paths: ImagePaths, _ step: FileStep, _ base: CopyOptions) throws -> FileAction {
     var copy = base, path = path
     if step.parents {
       // What is before a pivot point is where the directories to be made again begin.
@@ -131,16 +131,16 @@ extension Converter {
       } else {
         path = "/"
       }
-      pattern = Converter.source(pattern)
+      pattern = try paths.source(pattern)
       copy.includePatterns = [String(pattern.dropFirst())]
-      if !Converter.hasWildcard(path), !Converter.hasWildcard(pattern) { copy.requiredPaths = [Converter.source(SlashPath.join(path, pattern))] }
+      if !Converter.hasWildcard(path), !Converter.hasWildcard(pattern) { copy.requiredPaths = [try paths.source(SlashPath.join(path, pattern))] }
     }
     copy.followSymlinks = true
     copy.contentsOnly = true
     copy.attemptUnpack = step.unpack ?? step.isAdd
     copy.allowWildcard = true
     copy.allowEmptyWildcard = true
-    return .copy(from: step.from, Converter.source(path), to: destination, copy)
+    return .copy(from: step.from, try paths.source(path), to: destination, copy)
   }
 
   /// A downloaded archive stays an archive unless `--unpack` says otherwise.
@@ -159,9 +159,10 @@ extension Converter {
   }
 
   private func inline(_ file: InlineFile, to destination: String, _ stage: StageState, _ base: CopyOptions) throws -> FileAction {
+    let path = try stage.paths.withoutDrive(file.path)
     let source = try graph.scratch.file(
-      [.makeFile(file.path, mode: 0o644, data: Array(file.data.utf8))], options: VertexOptions(name: "[internal] preparing inline document", platform: stage.platform))
-    return .copy(from: source, file.path, to: destination, base)
+      [.makeFile(path, mode: 0o644, data: Array(file.data.utf8))], options: VertexOptions(name: "[internal] preparing inline document", platform: stage.platform))
+    return .copy(from: source, path, to: destination, base)
   }
 
   private func fileMode(_ step: FileStep) throws -> FileMode? {

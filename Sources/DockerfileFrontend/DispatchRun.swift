@@ -66,7 +66,7 @@ extension Converter {
       return Script(arguments: shell(of: stage) + [text])
     }
     let summary = " (" + StepText.summary(ofHeredoc: first.content) + ")"
-    guard first.text.hasPrefix("#!") else { return Script(arguments: shell(of: stage) + [first.text], summary: summary) }
+    guard first.text.hasPrefix("#!"), stage.image.platform.os != "windows" else { return Script(arguments: shell(of: stage) + [first.text], summary: summary) }
     let file = try graph.scratch.file(
       [.makeFile(first.name, mode: 0o755, data: Array(first.text.utf8))], options: VertexOptions(name: "[internal] preparing inline document", platform: stage.platform))
     let mount = ExecMount("/dev/pipes/", source: file, selector: "/", readOnly: true)

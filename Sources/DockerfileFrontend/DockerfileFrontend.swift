@@ -112,7 +112,7 @@ package struct DockerfileFrontend: Frontend {
     var result = FrontendResult(targets: [], isMultiPlatform: options.isMultiPlatform)
     var list: [JSONValue] = []
     for (((conversion, reference), platform), file) in zip(zip(conversions, platforms), files) {
-      let platform = platform.normalized, id = platform.fullDescription
+      let id = platform.normalized.fullDescription, platform = Self.exported(platform, conversion.image.platform)
       var target = FrontendResult.Target(
         id: id, platform: platform, reference: reference, imageConfig: conversion.image.json.encoded(), baseImageConfig: conversion.baseImage?.json.encoded())
       (target.file, target.stages) = (file, conversion.stages)
@@ -124,6 +124,16 @@ package struct DockerfileFrontend: Frontend {
     }
     result.metadata["refs.platforms"] = JSONValue.object(JSONObject([("Platforms", .array(list))])).encoded()
     return result
+  }
+
+  /// What an index says of an image: a Windows image's version and features come from its base where none were asked for.
+  private static func exported(_ asked: Platform, _ image: Platform) -> Platform {
+    var platform = asked.normalized
+    if platform.os == "windows", image.os == "windows" {
+      if platform.osVersion.isEmpty { platform.osVersion = image.osVersion }
+      if platform.osFeatures.isEmpty { platform.osFeatures = image.osFeatures }
+    }
+    return platform.normalized
   }
 
   /// Warnings of a build, as BuildKit puts them into its progress: at the step that read the Dockerfile.
@@ -163,6 +173,9 @@ struct FrontendJob: Sendable {
       dockerfile: dockerfile, options: options, sourceMap: source.map, resolveImage: { [images] in try await images.resolve($0, $1) },
       mainContext: { [context] in try context.main(in: $0, followPaths: $1, excludes: excludes) })
     request.mode = mode
+    // A question is answered for the machine that builds; a file for another system alone is looked at as that one builds it.
+    request.platforms = places.filter(options.platforms.indices.contains).map { options.platforms[$0] }
+    if mode != .build, let first = request.platforms.first, !request.platforms.contains(where: { $0.os == options.buildPlatform.os }) { request.target = first }
     request.checks = checks
     request.ignored = excludes.isEmpty ? nil : try? PatternList(excludes)
     return request

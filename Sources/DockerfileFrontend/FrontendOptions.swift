@@ -89,7 +89,6 @@ struct FrontendOptions: Sendable {
       platforms = try text.split(separator: ",", omittingEmptySubsequences: false).map {
         do { return try Platform(parsing: String($0), default: buildPlatform).normalized } catch { throw BuildError(.invalidArgument, .usage, "platform: \(error)") }
       }
-      if let windows = platforms.first(where: { $0.os == "windows" }) { throw FrontendOptions.unsupported("building for \(windows)", instead: FrontendOptions.windowsAdvice) }
     }
     isMultiPlatform = platforms.count > 1
     if let text = attributes["multi-platform"], !text.isEmpty {
@@ -129,7 +128,6 @@ struct FrontendOptions: Sendable {
   static func unsupported(_ what: String, instead suggestion: String? = nil) -> BuildError {
     BuildError(.unimplemented, .usage, "\(what) is not supported yet", suggestion: suggestion)
   }
-  static let windowsAdvice = "build Windows images on a Windows host for now; linux platforms work here"
 
   /// Attributes that change the result and that this frontend cannot follow are refused, never dropped.
   private static func refuseWhatIsNotServed(_ attributes: [String: String]) throws {

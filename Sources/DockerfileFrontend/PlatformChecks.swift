@@ -11,6 +11,7 @@ extension Converter {
   func checkPlatforms(_ target: StageState) {
     guard checks.log != nil else { return }
     checkShadowedArguments()
+    checkSystemCommands()
     let reachable = target.reachable.filter { !$0.isImplicit }
     for stage in table.stages where reachable.contains(where: { $0 === stage }) {
       checkSharedCaches(stage)

@@ -2,6 +2,7 @@ internal import BuildKitProto
 internal import DockerfileSyntax
 internal import LLB
 internal import OCIModel
+internal import PathPatterns
 
 /// One stage while it becomes a graph: what it is built on, what it has done so far, and how it is shown.
 ///
@@ -89,6 +90,15 @@ final class StageState {
     baseImage = base.baseImage
     arguments = base.arguments
     hasWorkdir = base.hasWorkdir
+  }
+
+  /// A path of the build context that an instruction names.
+  func readContext(_ path: String) {
+    guard paths.isWindows, let source = try? paths.source(path) else {
+      contextPaths.insert(SlashPath.join("/", path))
+      return
+    }
+    contextPaths.insert(source)
   }
 
   func addDependency(on other: StageState, by origin: InstructionOrigin) {

@@ -42,9 +42,8 @@ extension Converter {
     }
     do {
       let platform = try Platform(parsing: text)
-      if platform.os == "windows" { try refuse("building for \(platform)", at: stage.origin, instead: FrontendOptions.windowsAdvice) }
       return platform
-    } catch let error as OCIError {
+    } catch {
       throw failure(
         "failed to parse platform \(written): \(error)", at: stage.origin.range,
         suggestion: argumentAdvice(for: written, where: "--platform") ?? "a platform is written os/arch[/variant], as linux/arm64 or linux/arm/v7")

@@ -86,7 +86,7 @@ private final class LayerGround {
     }
     var limits = DecompressionLimits()
     (limits.maximumSize, limits.windowLog) = (1 << 20, 20)
-    let applier = LayerApplier(form: form, tarLimits: TarFuzz.limits, decompressionLimits: limits, maximumEntries: 500, readsAhead: false)
+    let applier = LayerApplier(form: form, isWindows: options & 0x40 != 0, tarLimits: TarFuzz.limits, decompressionLimits: limits, maximumEntries: 500, readsAhead: false)
     do { _ = try applier.apply(BytesSource(archive), to: root) } catch is LayerArchiveError {}
     try FuzzFinding.check(LayerGround.surroundings(scratch) == before, "something outside of the root has changed")
   }

@@ -30,6 +30,8 @@ package struct LayerApplier: Sendable {
   }
 
   package var form: Form
+  /// The layer is of a Windows image: of what the archive holds `Files` is the root, the rest is left out (`WindowsLayer`).
+  package var isWindows: Bool
   package var ownership: Ownership
   package var tarLimits: TarLimits
   package var decompressionLimits: DecompressionLimits
@@ -39,10 +41,10 @@ package struct LayerApplier: Sendable {
   package var readsAhead: Bool
 
   package init(
-    form: Form, ownership: Ownership = .preserve, tarLimits: TarLimits = .default, decompressionLimits: DecompressionLimits = .default,
+    form: Form, isWindows: Bool = false, ownership: Ownership = .preserve, tarLimits: TarLimits = .default, decompressionLimits: DecompressionLimits = .default,
     maximumEntries: Int = 20_000_000, readsAhead: Bool = true
   ) {
-    (self.form, self.ownership, self.tarLimits, self.decompressionLimits) = (form, ownership, tarLimits, decompressionLimits)
+    (self.form, self.isWindows, self.ownership, self.tarLimits, self.decompressionLimits) = (form, isWindows, ownership, tarLimits, decompressionLimits)
     (self.maximumEntries, self.readsAhead) = (maximumEntries, readsAhead)
   }
 
@@ -52,10 +54,12 @@ package struct LayerApplier: Sendable {
     let hashing = HashingSource(plain)
     let reader = TarReader(readsAhead ? ReadAheadSource(hashing) : hashing, limits: tarLimits, globalHeaders: .ignore)
     let session = try ApplySession(self, root)
-    while let entry = try reader.next() {
+    var windows = isWindows ? WindowsLayerReader() : nil
+    while var entry = try reader.next() {
       if isCancelled() { throw CancellationError() }
       session.result.entries += 1
       if session.result.entries > maximumEntries { throw LayerArchiveError(.limit, "the layer has more than \(maximumEntries) entries") }
+      if windows?.unwrap(&entry) == false { continue }
       try session.apply(entry, reader, isCancelled)
     }
     try reader.drain()

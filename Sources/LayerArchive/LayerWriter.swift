@@ -9,9 +9,11 @@ package struct LayerForm: Sendable, Hashable {
   package var isSeekable: Bool
   /// No entry has a later time (`rewrite-timestamp`).
   package var latest: Timestamp?
+  /// The entries, which are a tree's, are written as a Windows layer has them (`WindowsLayer`).
+  package var isWindows: Bool
 
-  package init(_ compression: Compression, level: Int? = nil, isSeekable: Bool = false, latest: Timestamp? = nil) {
-    (self.compression, self.level, self.isSeekable, self.latest) = (isSeekable ? .gzip : compression, level, isSeekable, latest)
+  package init(_ compression: Compression, level: Int? = nil, isSeekable: Bool = false, latest: Timestamp? = nil, isWindows: Bool = false) {
+    (self.compression, self.level, self.isSeekable, self.latest, self.isWindows) = (isSeekable ? .gzip : compression, level, isSeekable, latest, isWindows)
   }
 }
 
@@ -56,7 +58,7 @@ package final class LayerWriter {
       if let seekable { HashingSink(into: seekable) } else if compression == .none { after } else {
         HashingSink(into: try compression.compressor(into: after, level: form.level))
       }
-    tar = TarWriter(before)
+    tar = TarWriter(before, isWindows: form.isWindows)
   }
 
   package func finish() throws -> Result {
@@ -78,14 +80,14 @@ package final class LayerWriter {
     try convert(source, to: LayerForm(compression, level: level, latest: latest), limits: limits, into: sink, isCancelled: isCancelled).result
   }
 
-  /// A layer's blob in another form: its archive untouched, or with its times cut to `form.latest`. Answers the given archive's diff ID, too.
+  /// A layer's blob in another form: its archive untouched, or with its times cut to `form.latest`, or as a Windows layer, which it must not be yet. Answers the given archive's diff ID, too.
   package static func convert(
     _ source: any ByteSource, to form: LayerForm, limits: DecompressionLimits = .default, into sink: any ByteSink, isCancelled: () -> Bool = { false }
   ) throws -> (result: Result, sourceDiffID: Digest) {
     let given = HashingSource(try DetectingSource(source, limits: limits))
     let plain = ReadAheadSource(given)
     let writer = try LayerWriter(form, into: sink)
-    guard let latest = form.latest else {
+    guard form.latest != nil || form.isWindows else {
       let buffer = IOBuffer(1 << 19)
       while true {
         if isCancelled() { throw CancellationError() }
@@ -105,9 +107,10 @@ package final class LayerWriter {
       stored += entry.sparse?.reduce(0) { $0 + $1.length } ?? entry.size
       try limits.check(files, from: stored, path: entry.path)
       if isCancelled() { throw CancellationError() }
-      entry.clampTimes(to: latest)
+      if let latest = form.latest { entry.clampTimes(to: latest) }
       // Marks of deletion are written as they are in the layers made here.
-      try writer.tar.begin(entry, style: entry.path.lastComponent.hasPrefix(Whiteout.prefix) ? .compact : nil)
+      if form.isWindows, entry.kind == .globalHeader { continue }
+      try writer.tar.begin(entry, style: entry.path.lastComponent.hasPrefix(Whiteout.prefix) ? .compact : nil, asItIs: true)
       if entry.size > 0 { try writer.tar.writeContent(of: TarContent(reader)) }
     }
     try reader.drain()

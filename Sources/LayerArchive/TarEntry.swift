@@ -50,6 +50,9 @@ package struct TarEntry: Sendable, Hashable {
     modified = min(modified, epoch)
     accessed = accessed.map { min($0, epoch) }
     changed = changed.map { min($0, epoch) }
+    if let created = records[WindowsLayer.creationTime], let time = PaxRecords.time(created), time > epoch {
+      records[WindowsLayer.creationTime] = Array("\(epoch.seconds).\(epoch.nanoseconds)".utf8)
+    }
   }
 }
 

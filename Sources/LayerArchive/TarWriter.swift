@@ -20,17 +20,31 @@ package final class TarWriter {
   /// Bytes of the archive so far.
   package private(set) var count: Int64 = 0
 
-  /// `sink` is finished with the archive.
-  package init(_ sink: any ByteSink, style: Style = .pax) { (self.sink, self.style) = (sink, style) }
+  private let isWindows: Bool
 
-  /// Begins an entry; exactly `entry.size` bytes of content follow when it is a file. A directory's path gets its slash. `entry.sparse` is not written: the
+  /// `sink` is finished with the archive. `isWindows`: the entries are a tree's, and are written as a Windows layer has them (`WindowsLayer`).
+  package init(_ sink: any ByteSink, style: Style = .pax, isWindows: Bool = false) { (self.sink, self.style, self.isWindows) = (sink, style, isWindows) }
+
+  /// Begins an entry; exactly `entry.size` bytes of content follow when it is a file. A directory's path gets its slash, unless the entry is given on `asItIs`. `entry.sparse` is not written: the
   /// content is given with its holes as zeros.
-  package func begin(_ entry: TarEntry, style: Style? = nil) throws {
-    try endEntry()
+  package func begin(_ entry: TarEntry, style: Style? = nil, asItIs: Bool = false) throws {
     var entry = entry
-    if entry.kind == .directory, entry.path.bytes.last != 0x2f { entry.path.bytes.append(0x2f) }
+    if !asItIs, entry.kind == .directory, entry.path.bytes.last != 0x2f { entry.path.bytes.append(0x2f) }
+    guard isWindows else { return try put(entry, style ?? self.style) }
+    try beginWindows()
+    WindowsLayer.wrap(&entry)
+    try put(entry, .pax)
+  }
+
+  private func beginWindows() throws {
+    guard count == 0 else { return }
+    for entry in WindowsLayer.beginning { try put(entry, .pax) }
+  }
+
+  private func put(_ entry: TarEntry, _ style: Style) throws {
+    try endEntry()
     path = entry.path
-    let encoder = try TarHeaderEncoder(entry, style ?? self.style)
+    let encoder = try TarHeaderEncoder(entry, style)
     if !encoder.records.isEmpty || entry.kind == .globalHeader {
       let content = PaxRecords.format(encoder.records)
       if content.count > TarLimits.default.headerBytes { throw LayerArchiveError(.unrepresentable, "its extended header would have \(content.count) bytes", path: path) }
@@ -85,6 +99,7 @@ package final class TarWriter {
 
   /// Ends the archive (two zero blocks, no more) and finishes the sink.
   package func finish() throws {
+    if isWindows { try beginWindows() }
     try endEntry()
     try pad(2 * TarBlock.size)
     try flush()
@@ -224,7 +239,7 @@ struct TarHeaderEncoder {
     }
     block.base[TarBlock.typeFlag] = flag
     block.put(ascii(entry.linkTarget), TarBlock.linkName)
-    block.put(Int64(entry.mode & 0o7777), TarBlock.mode)
+    block.put(Int64(entry.mode), TarBlock.mode)
     block.put(entry.uid, TarBlock.uid)
     block.put(entry.gid, TarBlock.gid)
     block.put(entry.size, TarBlock.contentSize)

@@ -75,7 +75,9 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
     }
     for (i, part) in parts.enumerated() {
       // The operating system's name has no dot, the others may.
-      guard !part.isEmpty, part.utf8.allSatisfy({ Platform.isNameCharacter($0) && (i > 0 || $0 != 0x2e) }) else { throw bad("expected os/architecture or os/architecture/variant, as linux/arm/v7") }
+      guard !part.isEmpty, part.utf8.allSatisfy({ Platform.isNameCharacter($0) && (i > 0 || $0 != 0x2e) }) else {
+        throw bad(parts[0].lowercased() == "windows" ? "a version of Windows is written as in windows(10.0.20348)/amd64" : "expected os/architecture or os/architecture/variant, as linux/arm/v7")
+      }
     }
     switch parts.count {
     case 1:

@@ -11,10 +11,10 @@ import Testing
   /// Rules that a file alone does not break.
   private static let needsImage: Set<String> = ["InvalidBaseImagePlatform"]
 
-  private func found(_ dockerfile: String, _ files: [String: String] = [:], bytes: [UInt8]? = nil) async throws -> [String] {
+  private func found(_ dockerfile: String, _ files: [String: String] = [:], bytes: [UInt8]? = nil, platforms: String = "linux/amd64,linux/arm64") async throws -> [String] {
     let trial = try Trial(dockerfile, files: files.filter { $0.key == ".dockerignore" })
     if let bytes { try Data(bytes).write(to: trial.folder.appending(path: "Dockerfile")) }
-    let gateway = trial.gateway(["platform": "linux/amd64,linux/arm64", "requestid": "frontend.lint", "image-resolve-mode": "default"])
+    let gateway = trial.gateway(["platform": platforms, "requestid": "frontend.lint", "image-resolve-mode": "default"])
     let metadata = try await DockerfileFrontend().build(gateway).metadata
     return (try JSONValue(parsing: metadata["result.json"] ?? [])["warnings"]?.arrayValue ?? []).compactMap { $0["ruleName"]?.stringValue }
   }
@@ -28,12 +28,13 @@ import Testing
   @Test(arguments: CheckRule.all.filter { !needsImage.contains($0.name) }.map(\.name)) func examples(_ name: String) async throws {
     let explanation = try #require(CheckRule.named(name)?.explanation)
     let ignore = [".dockerignore": "secret.env\n"]
+    let platforms = name == "PlatformCommandForeign" ? "linux/amd64,windows/amd64" : "linux/amd64,linux/arm64"
     if name == "InvalidUTF8" {
       #expect(try await found("", bytes: Array("FROM scratch\nLABEL city=K".utf8) + [0xf6] + Array("ln\n".utf8)).contains(name))
     } else {
-      #expect(try await found(explanation.bad + "\n", ignore).contains(name))
+      #expect(try await found(explanation.bad + "\n", ignore, platforms: platforms).contains(name))
     }
-    #expect(try await !found(explanation.good + "\n", ignore).contains(name))
+    #expect(try await !found(explanation.good + "\n", ignore, platforms: platforms).contains(name))
   }
 
   private func patch(_ dockerfile: String, _ rule: String, platforms: String = "linux/amd64,linux/arm64") async throws -> String? {
@@ -99,6 +100,28 @@ import Testing
     let text = "FROM alpine:3.20 AS web\nCOPY . .\nRUN npm ci && npm run build\nFROM alpine:3.20\nCOPY --from=web /src/dist /www\n"
     #expect(try await patch(text, "EmulatedCrossCompile")?.contains("+FROM --platform=$BUILDPLATFORM alpine:3.20 AS web") == true)
     #expect(try await patch(text, "EmulatedCrossCompile", platforms: "linux/amd64") == nil)
+  }
+
+  @Test(arguments: [
+    ("FROM alpine:3.20\nRUN apk add git\n", "linux/amd64,windows/amd64", "apk is a command of linux, and this stage is built for windows too"),
+    ("FROM mcr.example.com/windows/nanoserver:1 AS a\nRUN X=1 make && apt-get clean\n", "windows/amd64", "apt-get is no command of Windows, which the stage a is built for"),
+    ("FROM alpine:3.20\nRUN [\"/bin/true\"]\n", "linux/amd64,windows/amd64", "/bin/true is a command of linux, and this stage is built for windows too"),
+    ("FROM alpine:3.20\nRUN powershell -Command x\n", "linux/amd64,windows/amd64", "powershell is a command of Windows, and this stage is built for linux too"),
+    ("FROM alpine:3.20\nRUN make\n", "linux/amd64,windows(10.0.20348)/amd64", "Without a SHELL this line is for /bin/sh on linux and for cmd on windows, and this stage is built for both"),
+    // What is right, or cannot be known.
+    ("FROM mcr.example.com/windows/nanoserver:1\nRUN make\n", "windows/amd64", ""), ("FROM alpine:3.20\nRUN apk add git\n", "linux/amd64,linux/arm64", ""),
+    ("FROM alpine:3.20\nSHELL [\"pwsh\", \"-c\"]\nRUN make\n", "linux/amd64,windows/amd64", ""),
+    ("FROM --platform=$BUILDPLATFORM alpine:3.20 AS a\nRUN apk add git\nFROM scratch\nCOPY --from=a /x /\n", "linux/amd64,windows/amd64", ""),
+    ("FROM alpine:3.20 AS app-linux\nRUN apk add git\nFROM scratch AS app-windows\nCOPY a /\nFROM app-$TARGETOS\nCOPY b /\n", "linux/amd64,windows/amd64", ""),
+    ("FROM scratch AS app-windows\nRUN [\"cmd\"]\nRUN reg add\nFROM alpine:3.20 AS app-linux\nFROM app-$TARGETOS\n", "linux/amd64,windows/amd64", ""),
+    ("# check=skip=PlatformCommandForeign\nFROM alpine:3.20\nRUN apk add git\n", "linux/amd64,windows/amd64", ""),
+  ])
+  func commandsOfSystems(_ dockerfile: String, _ platforms: String, _ message: String) async throws {
+    let trial = try Trial(dockerfile)
+    let metadata = try await DockerfileFrontend().build(trial.gateway(["platform": platforms, "requestid": "frontend.lint"])).metadata
+    let warnings = try JSONValue(parsing: metadata["result.json"] ?? [])["warnings"]?.arrayValue ?? []
+    let found = warnings.filter { $0["ruleName"]?.stringValue == "PlatformCommandForeign" }.map { $0["detail"]?.stringValue ?? "" }
+    #expect(found == (message.isEmpty ? [] : [message]))
   }
 
   /// Rules of our own tell, and fail nothing unless that is asked for.

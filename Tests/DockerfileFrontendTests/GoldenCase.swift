@@ -75,6 +75,10 @@ final class FakeGateway: FrontendGateway {
     for (key, config) in image["configs"]?.objectValue?.members ?? [] where try Platform(parsing: key).normalized == options.platform.normalized {
       return ResolvedImage(reference: reference, digest: try Digest(parsing: digest), config: config.encoded())
     }
+    // Of a Windows image as containerd chooses: its version need not be said in full.
+    let matcher = PlatformMatcher(only: options.platform)
+    let others = try (image["configs"]?.objectValue?.members ?? []).map { (platform: try Platform(parsing: $0.0), config: $0.1) }.filter { $0.platform.os == "windows" && matcher.matches($0.platform) }
+    if let best = others.min(by: { matcher.isBetter($0.platform, than: $1.platform) }) { return ResolvedImage(reference: reference, digest: try Digest(parsing: digest), config: best.config.encoded()) }
     let known = image["configs"]?.objectValue?.keys.joined(separator: ", ") ?? ""
     throw BuildError(.notFound, .registry, "no match for platform \(options.platform) in manifest", suggestion: "the image has \(known)")
   }

@@ -55,7 +55,6 @@ import Testing
     Mistake(a + "SHELL /bin/sh\n", 2...2, "SHELL", nil), Mistake(a + "COPY a\n", 2...2, "COPY", nil), Mistake(a + "ENV A\n", 2...2, "ENV", nil),
     // Refused until a later version
     Mistake(a + "RUN --mount=type=ssh x\n", 2...2, "type=ssh", "type=secret", code: .unimplemented),
-    Mistake("FROM --platform=windows/amd64 alpine:3.20\n", 1...1, "building for windows/amd64", "Windows host", code: .unimplemented),
     Mistake("# syntax=example.com/f:1\n" + a, 1...1, "example.com/f:1", "built in", code: .unimplemented),
   ]
 

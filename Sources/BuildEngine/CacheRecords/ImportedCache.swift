@@ -88,7 +88,9 @@ struct ImportedResults: CacheResultStorage {
     }
     try await check(layers.map(\.descriptor))
     if layers.isEmpty { return TreeResult(.scratch) }
-    return TreeResult(.snapshot(try await refs.layers(on: nil, layers, provider: ImportedLayerFetch(place: content.place, progress: context.progress), facts: facts)))
+    let isWindows = context.options([LayerFetch.windows])[LayerFetch.windows] != nil
+    let fetch = ImportedLayerFetch(place: content.place, progress: context.progress)
+    return TreeResult(.snapshot(try await refs.layers(on: nil, layers, provider: fetch, facts: facts, system: isWindows ? .untold : .common)))
   }
 
   private func check(_ layers: [Descriptor]) async throws {

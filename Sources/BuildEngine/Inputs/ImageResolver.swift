@@ -25,6 +25,8 @@ struct BaseImage: Sendable {
   var warnings: [String]
   /// Its own platform, where that is not the one asked for: an image that is no index is taken as it is.
   var otherPlatform: Platform?
+  /// Its layers are in Windows' form.
+  var isWindows: Bool { config.platform.os.lowercased() == "windows" }
   /// The mirror that told what the name stands for.
   var mirror: String?
 }
@@ -197,14 +199,14 @@ final class ImageResolver: Sendable {
     let platforms = ImageResolver.platforms(of: index)
     let where_ = place == .localStore ? " in the local store" : ""
     throw BuildError(
-      .notFound, .registry, "\(reference.familiar)\(where_) has no image for \(platform)",
+      .notFound, .registry, "\(reference.familiar)\(where_) has no image for \(platform.fullDescription)",
       suggestion: platforms.isEmpty
-        ? "its index lists no platforms" : "it has: \(platforms.map(\.description).joined(separator: ", "))" + ImageResolver.nearest(platforms, platform))
+        ? "its index lists no platforms" : "it has: \(platforms.map(\.fullDescription).joined(separator: ", "))" + ImageResolver.nearest(platforms, platform))
   }
 
   /// The one of the same processor, or of nearly that name.
   private static func nearest(_ platforms: [Platform], _ wanted: Platform) -> String {
-    let near = PlatformMatcher.nearest(platforms, to: wanted).first.flatMap { $0.os == wanted.os && $0.architecture == wanted.architecture ? $0.description : nil }
+    let near = PlatformMatcher.nearest(platforms, to: wanted).first.flatMap { $0.os == wanted.os && $0.architecture == wanted.architecture ? $0.fullDescription : nil }
     let meant = near ?? Suggestion.nearest(to: wanted.description, among: platforms.map(\.description))
     return meant.map { "\nnearest is \($0)" } ?? ""
   }

@@ -35,6 +35,7 @@ struct ImageSource: Op {
     var options: [String: any Sendable] = [:]
     let provider = LayerFetch(session: session, reference: image.reference, progress: context.progress)
     for layer in image.manifest.layers { options[LayerFetch.option(layer.digest)] = provider }
+    if image.isWindows { options[LayerFetch.windows] = true }
     return CacheMapAnswer(CacheMap(digest: CacheDigest(digest), options: options), done: index > 0)
   }
 
@@ -58,7 +59,7 @@ extension RefStore {
         .failedPrecondition, .registry, "\(image.reference.familiar): its manifest has \(layers.count) layers, its config \(diffIDs.count)")
     }
     if layers.isEmpty { return nil }
-    return try await self.layers(on: nil, Array(zip(layers, diffIDs)), provider: provider)
+    return try await self.layers(on: nil, Array(zip(layers, diffIDs)), provider: provider, system: image.isWindows ? .windows : .common)
   }
 }
 
@@ -68,6 +69,8 @@ struct LayerFetch: RegistryLayerProvider {
   let reference: Reference
   let progress: OpProgress
 
+  /// Of a vertex that stands on a Windows image.
+  static let windows = "system:windows"
   static func option(_ layer: Digest) -> String { "layer:" + layer.description }
 
   var repository: Reference? { reference.repository }

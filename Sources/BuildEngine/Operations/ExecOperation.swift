@@ -47,6 +47,16 @@ struct ExecOperation: Op {
   }
 
   /// What a step asks for and this engine does not do: said before the first step of a build runs, and never left out in silence.
+  /// A step of another operating system: no emulator helps there.
+  static func refusal(_ platform: Platform, host: Platform) -> BuildError? {
+    guard platform.os == "windows", host.os != "windows" else { return nil }
+    return BuildError(
+      .failedPrecondition, .build, "RUN for \(platform.fullDescription) needs a Windows machine, and this one runs \(host)",
+      suggestion:
+        "build it with a BuildKit on Windows (buildkitd with containerd there; docker buildx create --driver remote NAME tcp://HOST:PORT), or make the files in a stage FROM --platform=$BUILDPLATFORM and COPY them: everything but RUN works here for Windows"
+    )
+  }
+
   static func refusal(_ op: Pb_ExecOp) -> BuildError? {
     // Refused by name: run without it, a step would be another than was asked for.
     func notYet(_ what: String) -> BuildError { BuildError(.unimplemented, .usage, "\(what) is not supported yet") }

@@ -241,7 +241,7 @@ package final class Engine: Sendable {
         guard seen.insert(vertex.digest).inserted else { continue }
         rest += vertex.inputs.map(\.vertex)
         guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
-        if let refusal = ExecOperation.refusal(exec) { throw ErrorTranslation.placed(refusal, vertex, payload) }
+        if let refusal = ExecOperation.refusal(payload.platform, host: options.platform) ?? ExecOperation.refusal(exec) { throw ErrorTranslation.placed(refusal, vertex, payload) }
         if let obstacle = await services.executor.obstacle(to: StepResources(payload.resources)) {
           throw ErrorTranslation.placed(BuildError(.failedPrecondition, .build, "\(obstacle)"), vertex, payload)
         }

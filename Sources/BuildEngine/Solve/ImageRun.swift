@@ -45,6 +45,11 @@ extension Engine {
     _ request: RunRequest, registry: RegistryClient, terminal: Terminal, say: @escaping @Sendable (String) -> Void
   ) async throws -> Int32 {
     let (image, platform) = try await image(for: request, registry: registry, say: say)
+    guard platform.os == options.platform.os else {
+      throw BuildError(
+        .failedPrecondition, .usage, "\(image.reference.familiar) is an image for \(platform.fullDescription), and this machine runs \(options.platform.os) programs only",
+        suggestion: platform.os == "windows" ? "run it on Windows: docker run there, of the same version or a later one that runs \(image.config.platform.osVersion.isEmpty ? "it" : image.config.platform.osVersion)" : nil)
+    }
     let provider = RunLayers(registry: registry, reference: image.reference, say: say)
     let tree = try await services.refs.chain(of: image, provider: provider)
     let layer: MutableRef

@@ -117,5 +117,10 @@ extension CheckExplanation {
       "All platforms' steps write into the one folder, at the same time: one finds the other's objects newer than its sources and links or ships them. Caches of downloads (packages, sources) may be shared; those of results need the platform in their id.",
       bad: "FROM golang:1.22\nRUN --mount=type=cache,target=/src/target make",
       good: "FROM golang:1.22\nARG TARGETPLATFORM\nRUN --mount=type=cache,id=target-$TARGETPLATFORM,target=/src/target make"),
+    "PlatformCommandForeign": CheckExplanation(
+      "A RUN in a stage that is built for Windows has a command that Windows has not (apk, apt-get, chmod, /bin/sh …), or one of Windows in a stage that is built for Linux too, or one line for both systems' shells. Told when Windows is among the platforms that are asked for.",
+      "The stage builds for one of its platforms and fails for the other, where its builder may not even run here. Make the files in a stage on $BUILDPLATFORM and COPY them, or give each system a stage of its own and choose by name: FROM app-$TARGETOS. Where one line is meant for both, SHELL says so.",
+      bad: "FROM golang:1.22\nRUN apt-get install -y git\nCOPY . /src",
+      good: "FROM --platform=$BUILDPLATFORM golang:1.22 AS files\nRUN apt-get install -y git && chmod -R a+rX /src\nFROM scratch\nCOPY --from=files /src /src"),
   ]
 }

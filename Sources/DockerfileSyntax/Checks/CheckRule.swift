@@ -69,13 +69,15 @@ extension CheckRule {
     "EmulatedCrossCompile", "A stage that can build for every platform natively should not run under emulation", isOwn: true)
   package static let platformCacheShared = CheckRule(
     "PlatformCacheShared", "A cache mount with content for one platform should have the platform in its id", isOwn: true)
+  package static let platformCommandForeign = CheckRule(
+    "PlatformCommandForeign", "A command of one operating system should not be in a stage that is built for another", isOwn: true)
 
   /// All rules, those of the reference first.
   package static let all: [CheckRule] = [
     stageNameCasing, fromAsCasing, noEmptyContinuation, consistentInstructionCasing, duplicateStageName, reservedStageName, jsonArgsRecommended,
     maintainerDeprecated, undefinedArgInFrom, workdirRelativePath, undefinedVar, multipleInstructionsDisallowed, legacyKeyValueFormat,
     invalidBaseImagePlatform, redundantTargetPlatform, secretsUsedInArgOrEnv, invalidDefaultArgInFrom, fromPlatformFlagConstDisallowed, copyIgnoredFile,
-    invalidDefinitionDescription, exposeProtoCasing, exposeInvalidFormat, invalidUTF8, platformArgShadowed, emulatedCrossCompile, platformCacheShared,
+    invalidDefinitionDescription, exposeProtoCasing, exposeInvalidFormat, invalidUTF8, platformArgShadowed, emulatedCrossCompile, platformCacheShared, platformCommandForeign,
   ]
 
   /// The rule of that name, letter case ignored.

@@ -120,9 +120,9 @@ struct BuildRun: Sendable {
 /// Says before the first step how each platform's steps will run.
 enum PlatformReport {
   static func text(_ support: [PlatformSupport]) -> String {
-    let width = support.map { "\($0.platform)".count }.max() ?? 0
+    let width = support.map { $0.platform.fullDescription.count }.max() ?? 0
     return support.map { one in
-      let name = "\(one.platform)"
+      let name = one.platform.fullDescription
       let how: String =
         switch one.kind {
         case .native: "native"
