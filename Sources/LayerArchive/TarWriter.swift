@@ -4,7 +4,8 @@ import OCIModel
 /// diff ID that BuildKit gives it. What a ustar header cannot say goes into pax records, sorted by key. Blocks; one thread at a time.
 package final class TarWriter {
   package enum Style: Sendable {
-    /// As Go's FormatPAX, which BuildKit's layers have: times to the nanosecond, access and change times when given, long names in a record.
+    /// As Go's FormatPAX, which BuildKit's layers have: times to the nanosecond, access and change times when given. An entry that needs no records otherwise has a long name
+    /// split between name and prefix, where that is possible; else it is in a record.
     case pax
     /// As Go writes when no format is asked for: modification times rounded to seconds, no other times, long names split between name and prefix where that is possible.
     case compact
@@ -161,7 +162,7 @@ struct TarHeaderEncoder {
       (entry.accessed, entry.changed) = (nil, nil)
     }
     self.entry = entry
-    var plain = style == .compact
+    var plain = true
     var records: [String: [UInt8]] = [:]
     if entry.kind == .globalHeader {
       (self.records, isPlain) = (entry.records, false)
@@ -200,6 +201,7 @@ struct TarHeaderEncoder {
     }
     if let accessed = entry.accessed { records["atime"] = PaxRecords.format(accessed) }
     if let changed = entry.changed { records["ctime"] = PaxRecords.format(changed) }
+    if entry.accessed != nil || entry.changed != nil { plain = false }
     self.records = plain ? [:] : records
     isPlain = plain
   }

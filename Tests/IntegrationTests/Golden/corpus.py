@@ -328,7 +328,7 @@ def record(base_layout, names, into):
     children = []
 
     def start(arguments, wait, log):
-        child = subprocess.Popen(arguments, stdout=open(log, "w"), stderr=subprocess.STDOUT, stdin=subprocess.PIPE)
+        child = subprocess.Popen(arguments, stdout=open(log, "w"), stderr=subprocess.STDOUT, stdin=subprocess.PIPE, cwd=scratch)
         children.append(child)
         for _ in range(600):
             if wait(): return
