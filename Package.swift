@@ -83,7 +83,10 @@ var parts: [Part] = [
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "BuildSolver", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
   Part(
     "FuzzTargets",
-    own: ["OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "ImageChecks", "BuildExecutor"]),
+    own: [
+      "OCIModel", "PathPatterns", "Binaries", "DockerfileSyntax", "BuildProgress", "BuildKitProto", "BuildInterface", "LLB", "HostOS", "LayerArchive", "OCIRegistry", "ImageChecks", "BuildExecutor",
+      "DockerfileFrontend",
+    ]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "DockerfileSyntax", "GoTemplate", "BuildProgress", "LLB", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "ImageChecks", "DockerEngine"], external: [arguments, nioCore]),
   Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
@@ -128,7 +131,7 @@ let suites = [
   Suite("ManifoldCommands", external: [arguments], golden: true),
   Suite("OCIModel", golden: true),
   Suite("OCIRegistry", own: ["OCIRegistry", "ImageStores"], external: [nioCore, nioPosix, nioHTTP1], support: true),
-  Suite("PathPatterns"),
+  Suite("PathPatterns", golden: true),
 ]
 
 /// Micro-benchmarks, of no build but `make bench`'s.

@@ -74,13 +74,17 @@ package struct SourcePlace: Sendable, Hashable {
   package var data: [UInt8]
   /// First and last line, from 1.
   package var lines: ClosedRange<Int>
-  package init(filename: String, data: [UInt8], lines: ClosedRange<Int>) {
+  /// The word that it is about, when that is known.
+  package var focus: SourceFocus?
+  package init(filename: String, data: [UInt8], lines: ClosedRange<Int>, focus: SourceFocus? = nil) {
     self.filename = filename
     self.data = data
     self.lines = lines
+    self.focus = focus
   }
 
-  /// The lines with up to `context` lines around them, numbered, the failing ones marked with `>>>`, as buildx shows them.
+  /// The lines with up to `context` lines around them, numbered, the failing ones marked with `>>>`, as buildx shows them, and with
+  /// `^^^` below the word at fault.
   package func excerpt(context: Int = 2) -> String {
     let text = data.split(separator: 0x0a, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
     guard !data.isEmpty, lines.lowerBound >= 1, lines.lowerBound <= text.count else { return "" }
@@ -93,8 +97,21 @@ package struct SourcePlace: Sendable, Hashable {
       let number = String(n)
       let marker = n >= lines.lowerBound && n <= last ? ">>>" : "   "
       out.append(" " + String(repeating: " ", count: max(0, 3 - number.count)) + number + " | " + marker + " " + text[n - 1])
+      if let focus, focus.startLine == n, !focus.underline.isEmpty { out.append(String(repeating: " ", count: max(3, number.count) + 2) + "|     " + focus.underline) }
     }
     out.append(rule)
     return out.joined(separator: "\n")
+  }
+}
+
+/// A word of a source file.
+package struct SourceFocus: Sendable, Hashable {
+  /// Lines from 1, columns from 0 in Unicode scalars; the end column is exclusive.
+  package var startLine: Int, startColumn: Int, endLine: Int, endColumn: Int
+  /// Blanks and `^` that mark the word when they are printed below its (first) line; empty when nothing is to be marked.
+  package var underline: String
+  package init(startLine: Int, startColumn: Int, endLine: Int, endColumn: Int, underline: String) {
+    (self.startLine, self.startColumn, self.endLine, self.endColumn) = (startLine, startColumn, endLine, endColumn)
+    self.underline = underline
   }
 }

@@ -63,13 +63,13 @@ extension Converter {
         argument.value = given
       } else if let value = argument.value {
         let expansion = try lexer.expand(value, environment: StateWords(stage.state.environment))
-        checks.checkUndefined(expansion.unmatched, in: stage, at: arg.origin)
+        checks.checkUndefined(expansion.unmatched, in: stage, at: arg.origin, escape: lexer.escape)
         argument.value = expansion.text
       } else {
         argument.value = globals[argument.key]
       }
       if let value = argument.value, !Converter.nonVariables.contains(argument.key) { stage.state.environment[argument.key] = value }
-      stage.arguments.append(argument)
+      stage.declare(argument)
       stage.outline.use(argument.key)
       if !inherits {
         stage.outline.declared[argument.key] = DeclaredArgument(

@@ -85,14 +85,20 @@ extension Converter {
     let reference: Reference
     do { reference = try Reference(parsing: stage.baseName).withDefaultTag } catch {
       throw failure(
-        "failed to parse stage name \(GoText.quoted(stage.baseName)): \(error)", at: stage.origin.range,
-        suggestion: argumentAdvice(for: stage.writtenBase, where: "FROM") ?? "an image is named as in alpine:3.20 or registry.example.com:5000/team/app")
+        "failed to parse stage name \(GoText.quoted(stage.baseName)): \(error)", at: stage.origin.range, word: stage.origin.range(of: stage.writtenBase),
+        suggestion: argumentAdvice(for: stage.writtenBase, where: "FROM") ?? Converter.imageAdvice(stage.baseName))
     }
     let platform = stage.platform ?? targetPlatform
     let prefix = "[" + (options.isMultiPlatform ? platform.fullDescription + " " : "") + "internal]"
     return Lookup(
       index: index, reference: reference, platform: platform,
       options: ImageResolveOptions(platform: platform, mode: options.resolveMode, logName: "\(prefix) load metadata for \(reference)"))
+  }
+
+  private static func imageAdvice(_ name: String) -> String {
+    for scheme in ["https://", "http://", "docker://"] where name.hasPrefix(scheme) { return "an image's name has no \(scheme): \(name.dropFirst(scheme.count))" }
+    if (try? Reference(parsing: name.lowercased())) != nil { return "did you mean \(name.lowercased())?" }
+    return "an image is named as in alpine:3.20 or registry.example.com:5000/team/app"
   }
 
   private func use(_ resolved: ResolvedImage, for stage: StageState, _ lookup: Lookup) throws {
@@ -125,7 +131,7 @@ extension Converter {
     var failure = (error as? BuildError) ?? BuildError(.unavailable, .registry, "\(error)", cause: error)
     let name = lookup.reference.familiar
     if !failure.message.contains(name), !failure.message.contains(lookup.reference.description) { failure.message = "\(name): \(failure.message)" }
-    failure.sources.append(request.sourceMap.place(stage.origin.range))
+    failure.sources.append(request.sourceMap.place(stage.origin.range, word: stage.origin.range(of: stage.writtenBase)))
     // A name without a registry or folder may as well have been meant as a stage, whatever the registry says of it.
     if failure.suggestion == nil, !name.contains("/") {
       let near = nearestStage(to: name)

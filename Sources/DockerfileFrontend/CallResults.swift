@@ -61,8 +61,22 @@ extension CheckReport {
     }
     var out = FrontendCall.metadata(.object(json), text: reports.map { $0.report.text(fileName: $0.map.filename) }.joined())
     let counts = reports.flatMap(\.report.entries).contains { failsOnOwn || CheckRule.named($0.rule)?.isOwn != true }
+    out["result.places"] = places(reports.map(\.report)).encoded()
     out["result.statuscode"] = Array((counts || json["buildError"] != nil ? "1" : "0").utf8)
     return out
+  }
+}
+
+extension CheckReport {
+  /// Which words the findings and the mistake are about, for who shows them: BuildKit's documents have lines only.
+  private static func places(_ reports: [CheckReport]) -> JSONValue {
+    func place(_ focus: SourceRange?) -> JSONValue {
+      focus.map { .array([$0.start.line, $0.start.column, $0.end.line, $0.end.column].map { .int($0) }) } ?? .null
+    }
+    return .object(
+      JSONObject([
+        ("warnings", .array(reports.flatMap(\.entries).map { place($0.focus) })), ("buildError", place(reports.lazy.compactMap(\.failure).first?.focus)),
+      ]))
   }
 }
 

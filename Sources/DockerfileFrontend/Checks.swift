@@ -7,36 +7,39 @@ internal import PathPatterns
 /// Checks that need more than the file: arguments, images, what is ignored. Each stands where BuildKit's converter makes it.
 extension CheckScope {
   /// Variables that an instruction used and nothing has set.
-  func checkUndefined(_ unmatched: Set<String>, in stage: StageState, at origin: InstructionOrigin) {
-    guard log != nil, !unmatched.isEmpty else { return }
-    let names = unmatched.subtracting(stage.arguments.map(\.key)).subtracting(Converter.nonVariables)
+  func checkUndefined(_ unmatched: Set<String>, in stage: StageState, at origin: InstructionOrigin, escape: Unicode.Scalar) {
+    guard let log, !unmatched.isEmpty else { return }
+    let names = unmatched.filter { !stage.argumentNames.contains($0) && !Converter.nonVariables.contains($0) }
     if names.isEmpty { return }
-    let known = stage.state.environment.names
+    // To list them costs as much as to compare with them.
+    let known = log.mayCompare(stage.state.environment.count) ? stage.state.environment.names : []
     for name in names.sorted() {
-      let near = Suggestion.nearest(to: name, among: known).map { " (did you mean $\($0)?)" } ?? ""
-      report(.undefinedVar, "Usage of undefined variable '$\(name)'\(near)", at: origin.range)
+      let near = nearest(to: name, among: known).map { " (did you mean $\($0)?)" } ?? ""
+      report(.undefinedVar, "Usage of undefined variable '$\(name)'\(near)", in: origin, variable: name, escape: escape)
     }
   }
 
   /// Arguments that FROM used and nothing declares.
-  func checkFromArguments(_ unmatched: Set<String>, declared: [String: DeclaredArgument], _ globals: Environment, at origin: InstructionOrigin) {
-    guard log != nil, !unmatched.isEmpty else { return }
-    let known = Set(declared.keys).union(globals.names)
-    for name in unmatched.sorted() where !known.contains(name) {
-      let near = Suggestion.nearest(to: name, among: known.sorted()).map { " (did you mean \($0)?)" } ?? ""
-      report(.undefinedArgInFrom, "FROM argument '\(name)' is not declared\(near)", at: origin.range)
+  func checkFromArguments(_ unmatched: Set<String>, declared: [String: DeclaredArgument], _ globals: Environment, at origin: InstructionOrigin, escape: Unicode.Scalar) {
+    guard let log else { return }
+    let names = unmatched.filter { declared[$0] == nil && globals[$0] == nil }
+    if names.isEmpty { return }
+    let known = log.mayCompare(declared.count + globals.count) ? Set(declared.keys).union(globals.names).sorted() : []
+    for name in names.sorted() {
+      let near = nearest(to: name, among: known).map { " (did you mean \($0)?)" } ?? ""
+      report(.undefinedArgInFrom, "FROM argument '\(name)' is not declared\(near)", in: origin, variable: name, escape: escape)
     }
   }
 
   func checkStagePlatform(_ written: String, _ expansion: WordExpansion, of stage: Stage, _ globals: Environment) {
     if expansion.matched == ["TARGETPLATFORM"], expansion.unmatched.isEmpty, expansion.text == globals["TARGETPLATFORM"] ?? "" {
-      report(.redundantTargetPlatform, "Setting platform to predefined \(written) in FROM is redundant as this is the default behavior", at: stage.origin.range)
+      report(.redundantTargetPlatform, "Setting platform to predefined \(written) in FROM is redundant as this is the default behavior", in: stage.origin, "--platform")
     }
     guard expansion.matched.isEmpty, expansion.unmatched.isEmpty, let platform = try? Platform(parsing: expansion.text) else { return }
     // A stage named after its platform is meant to be so.
     let name = stage.name ?? ""
     if name.contains(platform.os) || name.contains(platform.architecture) { return }
-    report(.fromPlatformFlagConstDisallowed, "FROM --platform flag should not use constant value \(GoText.quoted(expansion.text))", at: stage.origin.range)
+    report(.fromPlatformFlagConstDisallowed, "FROM --platform flag should not use constant value \(GoText.quoted(expansion.text))", in: stage.origin, "--platform=" + written, written)
   }
 
   func checkBasePlatform(_ name: String, asked: Platform, found: Platform, at origin: InstructionOrigin) {
@@ -55,22 +58,22 @@ extension CheckScope {
     let words = name.lowercased().split(separator: "_", omittingEmptySubsequences: false).map(String.init)
     guard words.contains(where: Self.secretWords.contains), !words.contains(where: Self.harmlessWords.contains) else { return }
     report(
-      .secretsUsedInArgOrEnv, "Do not use ARG or ENV instructions for sensitive data (\(instruction) \(GoText.quoted(name)))", at: origin.range)
+      .secretsUsedInArgOrEnv, "Do not use ARG or ENV instructions for sensitive data (\(instruction) \(GoText.quoted(name)))", in: origin, name)
   }
 
   func checkForm(_ pair: KeyValue, at origin: InstructionOrigin) {
     guard pair.isLegacy else { return }
     let name = origin.keyword
-    report(.legacyKeyValueFormat, "\"\(name) key=value\" should be used instead of legacy \"\(name) key value\" format", at: origin.range)
+    report(.legacyKeyValueFormat, "\"\(name) key=value\" should be used instead of legacy \"\(name) key value\" format", in: origin, pair.key)
   }
 
   func checkPort(_ word: String, at origin: InstructionOrigin) {
     guard let form = Ports.form(of: word) else { return }
     if form.transport != form.transport.lowercased() {
-      report(.exposeProtoCasing, "Defined protocol '\(word)' in EXPOSE instruction should be lowercase", at: origin.range)
+      report(.exposeProtoCasing, "Defined protocol '\(word)' in EXPOSE instruction should be lowercase", in: origin, word)
     }
     if form.mapsToHost {
-      report(.exposeInvalidFormat, "EXPOSE instruction should not define an IP address or host-port mapping, found '\(word)'", at: origin.range)
+      report(.exposeInvalidFormat, "EXPOSE instruction should not define an IP address or host-port mapping, found '\(word)'", in: origin, word)
     }
   }
 
@@ -95,16 +98,16 @@ extension CheckScope {
   func checkWorkdir(_ workdir: WorkdirInstruction, in stage: StageState) {
     defer { stage.hasWorkdir = true }
     guard !stage.hasWorkdir, !stage.paths.isAbsolute(workdir.path) else { return }
-    report(.workdirRelativePath, "Relative workdir \(GoText.quoted(workdir.path)) can have unexpected results if the base image changes", at: workdir.origin.range)
+    report(.workdirRelativePath, "Relative workdir \(GoText.quoted(workdir.path)) can have unexpected results if the base image changes", in: workdir.origin, workdir.path)
   }
 
   /// A source of COPY or ADD that the context is without. With exceptions in the list nothing is told: a folder may be excluded and a file in it not.
   func checkIgnored(_ path: String, by ignored: PatternList, _ verb: String, at origin: InstructionOrigin) {
     guard log != nil, !ignored.hasExceptions else { return }
-    let path = SlashPath.clean(path)
+    let written = path, path = SlashPath.clean(path)
     if path == "." || path == "/", !ignored.texts.contains(where: { ["*", "**", "**/*"].contains($0) }) { return }
     guard ignored.matches(path) else { return }
-    report(.copyIgnoredFile, "Attempting to \(verb) file \(GoText.quoted(path)) that is excluded by .dockerignore", at: origin.range)
+    report(.copyIgnoredFile, "Attempting to \(verb) file \(GoText.quoted(path)) that is excluded by .dockerignore", in: origin, written)
   }
 }
 
@@ -116,7 +119,7 @@ extension Converter {
     for stage in request.dockerfile.stages {
       guard let name = try? lexer.expand(stage.baseName, environment: StateWords(defaults)).text else { return }
       if (try? Reference(parsing: name)) == nil {
-        checks.report(.invalidDefaultArgInFrom, "Default value for ARG \(stage.baseName) results in empty or invalid base image name", at: stage.origin.range)
+        checks.report(.invalidDefaultArgInFrom, "Default value for ARG \(stage.baseName) results in empty or invalid base image name", in: stage.origin, stage.baseName)
       }
     }
   }

@@ -154,8 +154,10 @@ struct Converter {
 
 extension Converter {
   /// An error of the Dockerfile at an instruction.
-  func failure(_ message: String, at range: DockerfileSyntax.SourceRange?, code: BuildError.Code = .invalidArgument, suggestion: String? = nil) -> BuildError {
-    BuildError(code, .usage, message, suggestion: suggestion, sources: range.map { [request.sourceMap.place($0)] } ?? [])
+  func failure(
+    _ message: String, at range: DockerfileSyntax.SourceRange?, word: DockerfileSyntax.SourceRange? = nil, code: BuildError.Code = .invalidArgument, suggestion: String? = nil
+  ) -> BuildError {
+    BuildError(code, .usage, message, suggestion: suggestion, sources: range.map { [request.sourceMap.place($0, word: word)] } ?? [])
   }
 
   /// Refuses what is not built yet; where nothing is to be built that is no mistake.
@@ -189,6 +191,11 @@ extension Converter {
     guard let unset = try? lexer.expand(text, environment: StateWords(globals)).unmatched, let name = unset.min() else { return nil }
     let known = globals.names
     if let near = Suggestion.nearest(to: name, among: known) { return "$\(name) is not set; did you mean $\(near)?" }
+    if let later = request.dockerfile.stages.lazy.flatMap(\.instructions).compactMap({ instruction -> InstructionOrigin? in
+      if case .arg(let arg) = instruction, arg.arguments.contains(where: { $0.key == name }) { arg.origin } else { nil }
+    }).first {
+      return "$\(name) is not set here: move its ARG from line \(later.range.start.line) to a line above the first FROM"
+    }
     return "$\(name) is not set; only arguments declared before the first FROM and the predefined platform arguments can be used in \(place)"
   }
 
@@ -197,7 +204,8 @@ extension Converter {
     do {
       return try body()
     } catch let error as DockerfileError {
-      throw failure(error.message, at: error.range ?? origin.range, suggestion: error.suggestion.map { "did you mean \($0)?" })
+      let error = error.located(at: origin)
+      throw failure(error.message, at: error.range, word: error.focus, suggestion: error.help)
     } catch let error as LLBError {
       throw failure(error.description, at: origin.range)
     } catch var error as BuildError {
@@ -212,6 +220,16 @@ extension Converter {
 }
 
 extension SourceMap {
-  /// Lines of this file, for an error.
-  func place(_ range: DockerfileSyntax.SourceRange) -> SourcePlace { SourcePlace(filename: filename, data: data, lines: range.lines) }
+  /// Lines of this file, for an error, and the word among them that it is about.
+  func place(_ range: DockerfileSyntax.SourceRange, word: DockerfileSyntax.SourceRange? = nil) -> SourcePlace {
+    SourcePlace(filename: filename, data: data, lines: range.lines, focus: word.flatMap(focus))
+  }
+
+  private func focus(_ word: DockerfileSyntax.SourceRange) -> SourceFocus? {
+    let lines = data.split(separator: UInt8(ascii: "\n"), maxSplits: word.start.line, omittingEmptySubsequences: false)
+    guard lines.indices.contains(word.start.line - 1) else { return nil }
+    let underline = SourceExcerpt.carets(below: String(decoding: lines[word.start.line - 1], as: UTF8.self), word)
+    return SourceFocus(
+      startLine: word.start.line, startColumn: word.start.column, endLine: word.end.line, endColumn: word.end.column, underline: underline ?? "")
+  }
 }

@@ -49,7 +49,7 @@ extension Converter {
     let words = StateWords(stage.state.environment), origin = instruction.origin
     func text(_ word: String, by lexer: WordLexer) throws -> String {
       let expansion = try lexer.expand(word, environment: words)
-      checks.checkUndefined(expansion.unmatched, in: stage, at: origin)
+      checks.checkUndefined(expansion.unmatched, in: stage, at: origin, escape: lexer.escape)
       return expansion.text
     }
     // A build argument may take the place of an ARG's default, so that is expanded only when it is used.

@@ -29,7 +29,7 @@ extension Converter {
     for written in expose.ports {
       for word in try lexer.words(in: written, environment: words) {
         checks.checkPort(word, at: expose.origin)
-        do { ports += try Ports.parse(word) } catch { throw failure(error.message, at: expose.origin.range) }
+        do { ports += try Ports.parse(word) } catch { throw failure(error.message, at: expose.origin.range, word: expose.origin.range(of: written, word), suggestion: "a port is a number up to 65535 or a range as 8000-8010, with /tcp, /udp or /sctp behind it if wanted") }
       }
     }
     stage.image.config.exposedPorts.formUnion(ports)
@@ -52,7 +52,7 @@ extension Converter {
   func dispatchStopsignal(_ stage: StageState, _ stopsignal: StopsignalInstruction) throws {
     let signal = stopsignal.signal
     guard Signals.isSignal(signal) else {
-      throw failure("invalid signal: \(signal)", at: stopsignal.origin.range, suggestion: "give a number or a name as SIGTERM")
+      throw failure("invalid signal: \(signal)", at: stopsignal.origin.range, word: stopsignal.origin.range(of: signal), suggestion: Signals.nearest(to: signal).map { "did you mean \($0)?" } ?? "give a number or a name as SIGTERM")
     }
     stage.image.config.stopSignal = signal
     stage.commit("STOPSIGNAL " + signal, layer: false, epoch: epoch)

@@ -42,7 +42,7 @@ extension Converter {
     if let source = command.sources.first {
       guard source.isDispatched else {
         throw failure(
-          "cannot copy from stage \(GoText.quoted(copy.from ?? "")), it needs to be defined before current stage \(GoText.quoted(stage.displayName))", at: copy.origin.range,
+          "cannot copy from stage \(GoText.quoted(copy.from ?? "")), it needs to be defined before current stage \(GoText.quoted(stage.displayName))", at: copy.origin.range, word: copy.origin.range(of: "--from=" + (copy.from ?? ""), copy.from ?? ""),
           suggestion: "move the stage that is copied from above this one")
       }
       from = source.state
@@ -72,7 +72,7 @@ extension Converter {
     var actions: [FileAction] = []
     for path in step.sources.paths {
       if let address = try gitAddress(path, at: step.origin) {
-        guard step.isAdd else { throw failure("source can't be a git ref for COPY", at: step.origin.range, suggestion: "a file of that name is written ./\(path)") }
+        guard step.isAdd else { throw failure("source can't be a git ref for COPY", at: step.origin.range, word: step.origin.range(of: path), suggestion: "a file of that name is written ./\(path)") }
         actions.append(.copy(from: try repository(address, step, stepName), "/", to: destination, base))
         continue
       }
@@ -145,10 +145,10 @@ extension Converter {
 
   /// A downloaded archive stays an archive unless `--unpack` says otherwise.
   private func download(_ url: String, to destination: String, _ step: FileStep, _ base: CopyOptions, _ name: String) throws -> FileAction {
-    guard step.isAdd else { throw failure("source can't be a URL for COPY", at: step.origin.range, suggestion: "use ADD to download a file") }
+    guard step.isAdd else { throw failure("source can't be a URL for COPY", at: step.origin.range, word: step.origin.range(of: url), suggestion: "use ADD to download a file") }
     var checksum: Digest?
     if !step.checksum.isEmpty {
-      do { checksum = try Digest(parsing: step.checksum) } catch { throw failure("\(error)", at: step.origin.range) }
+      do { checksum = try Digest(parsing: step.checksum) } catch { throw failure("\(error)", at: step.origin.range, word: step.origin.range(of: "--checksum=" + step.checksum, step.checksum)) }
     }
     let filename = URLText.filename(url) ?? "__unnamed__"
     let source = graph.http(
@@ -173,13 +173,13 @@ extension Converter {
       return .symbolic(step.mode)
     }
     throw failure(
-      "invalid chmod parameter: '\(step.mode)'. it should be octal string and between 0 and 07777", at: step.origin.range, suggestion: "as --chmod=755 or --chmod=u=rwX,go=rX")
+      "invalid chmod parameter: '\(step.mode)'. it should be octal string and between 0 and 07777", at: step.origin.range, word: step.origin.range(of: "--chmod=" + step.mode, step.mode), suggestion: "as --chmod=755 or --chmod=u=rwX,go=rX")
   }
 
   private func checkChecksum(_ step: FileStep) throws {
     guard !step.checksum.isEmpty else { return }
-    guard step.sources.paths.count == 1, let path = step.sources.paths.first else { throw failure("checksum can't be specified for multiple sources", at: step.origin.range, suggestion: "write one ADD for each download") }
-    guard try Converter.isURL(path) || gitAddress(path, at: step.origin) != nil else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range, suggestion: "leave --checksum out: local files are always compared by content") }
+    guard step.sources.paths.count == 1, let path = step.sources.paths.first else { throw failure("checksum can't be specified for multiple sources", at: step.origin.range, word: step.origin.range(of: "--checksum"), suggestion: "write one ADD for each download") }
+    guard try Converter.isURL(path) || gitAddress(path, at: step.origin) != nil else { throw failure("checksum requires HTTP(S) or Git sources", at: step.origin.range, word: step.origin.range(of: "--checksum"), suggestion: "leave --checksum out: local files are always compared by content") }
   }
 
   /// Whether a path has a wildcard that is not escaped.
@@ -195,7 +195,7 @@ extension Converter {
   static func isURL(_ path: String) -> Bool { path.hasPrefix("http://") || path.hasPrefix("https://") }
 
   private func gitAddress(_ path: String, at origin: InstructionOrigin) throws -> GitAddress? {
-    do { return try GitAddress(parsing: path) } catch { throw failure("\(path): \(error)", at: origin.range, suggestion: "as in https://host/repo.git#ref:folder or https://host/repo.git?branch=main&subdir=folder") }
+    do { return try GitAddress(parsing: path) } catch { throw failure("\(path): \(error)", at: origin.range, word: origin.range(of: path), suggestion: "as in https://host/repo.git#ref:folder or https://host/repo.git?branch=main&subdir=folder") }
   }
 
   private func repository(_ address: GitAddress, _ step: FileStep, _ name: String) throws -> State {
@@ -204,12 +204,12 @@ extension Converter {
       try refuse("git over ssh (\(address.remote))", at: step.origin, instead: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
     }
     if let wanted = step.keepsGitDirectory {
-      if let own = address.keepsGitDirectory, own != wanted { throw failure("inconsistent keep-git-dir configuration", at: step.origin.range, suggestion: "say it once, by the flag or in the query") }
+      if let own = address.keepsGitDirectory, own != wanted { throw failure("inconsistent keep-git-dir configuration", at: step.origin.range, word: step.origin.range(of: "--keep-git-dir"), suggestion: "say it once, by the flag or in the query") }
       address.keepsGitDirectory = wanted
     }
     if !step.checksum.isEmpty {
       if !address.checksum.isEmpty, address.checksum != step.checksum {
-        throw failure("checksum mismatch \"\(step.checksum)\" != \"\(address.checksum)\"", at: step.origin.range, suggestion: "say it once, by the flag or in the query")
+        throw failure("checksum mismatch \"\(step.checksum)\" != \"\(address.checksum)\"", at: step.origin.range, word: step.origin.range(of: "--checksum=" + step.checksum, step.checksum), suggestion: "say it once, by the flag or in the query")
       }
       address.checksum = step.checksum
     }

@@ -15,7 +15,7 @@ extension Converter {
     // Mounts' options are expanded like all words; the text that is shown keeps quotes and unset variables.
     let mounts = try run.resolvedMounts { word in
       let expansion = try lexer.expand(word, environment: words)
-      checks.checkUndefined(expansion.unmatched, in: stage, at: run.origin)
+      checks.checkUndefined(expansion.unmatched, in: stage, at: run.origin, escape: lexer.escape)
       return expansion.text
     }
     (raw.keepsQuotes, raw.keepsUnset) = (true, true)

@@ -188,10 +188,13 @@ struct FrontendJob: Sendable {
     var failure: CheckReport.Failure?
     do { _ = try await look(.check) } catch {
       let mistake = error as? BuildError
-      let lines = mistake?.sources.first { $0.filename == source.map.filename }?.lines
+      let place = mistake?.sources.first { $0.filename == source.map.filename }
+      let focus = place?.focus.map {
+        DockerfileSyntax.SourceRange(start: .init(line: $0.startLine, column: $0.startColumn), end: .init(line: $0.endLine, column: $0.endColumn))
+      }
       failure = CheckReport.Failure(
         message: (mistake?.message ?? "\(error)") + (mistake?.suggestion.map { " (\($0))" } ?? ""),
-        ranges: lines.map { DockerfileSyntax.SourceRange(lines: $0).lineRanges } ?? [])
+        ranges: place.map { DockerfileSyntax.SourceRange(lines: $0.lines).lineRanges } ?? [], focus: focus)
     }
     return CheckReport(entries: log.findings.map { .init($0) }, source: source.text, failure: failure)
   }
@@ -201,9 +204,9 @@ extension DockerfileError {
   func buildError(in map: SourceMap) -> BuildError {
     BuildError(
       .invalidArgument, .usage, range.map { "dockerfile parse error on line \($0.start.line): \(message)" } ?? "\(map.filename): \(message)",
-      suggestion: code == .empty ? Converter.emptyAdvice : suggestion.map { "did you mean \($0)?" },
+      suggestion: code == .empty ? Converter.emptyAdvice : help,
       // A mistake of the whole file is shown at its beginning.
-      sources: [range.map(map.place) ?? SourcePlace(filename: map.filename, data: map.data, lines: 1...1)])
+      sources: [range.map { map.place($0, word: focus) } ?? SourcePlace(filename: map.filename, data: map.data, lines: 1...1)])
   }
 }
 

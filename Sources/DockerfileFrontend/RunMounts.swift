@@ -31,7 +31,7 @@ extension Converter {
     if !mount.from.isEmpty || mount.kind == .cache, let stageSource {
       guard stageSource.isDispatched else {
         throw failure(
-          "cannot mount from stage \(GoText.quoted(mount.from)) to \(GoText.quoted(mount.target)), stage needs to be defined before current command", at: run.origin.range,
+          "cannot mount from stage \(GoText.quoted(mount.from)) to \(GoText.quoted(mount.target)), stage needs to be defined before current command", at: run.origin.range, word: run.origin.range(of: "from=" + mount.from, mount.from),
           suggestion: "move the stage that is mounted above this one")
       }
       source = stageSource.state
@@ -53,7 +53,12 @@ extension Converter {
     default: break
     }
     let target = SlashPath.isAbsolute(SlashPath.clean(mount.target)) ? mount.target : SlashPath.join("/", stage.state.directory, mount.target)
-    guard target != "/" else { throw failure("invalid mount target \(GoText.quoted(target))", at: run.origin.range, suggestion: "mount it below the root, as with target=/src") }
+    if mount.target.isEmpty, stage.state.directory == "/" {
+      throw failure(
+        "invalid mount target \"/\": the mount has no target", at: run.origin.range, word: run.origin.range(of: "--mount"),
+        suggestion: "say where the step finds it, as with target=/src or target=/root/.cache")
+    }
+    guard target != "/" else { throw failure("invalid mount target \(GoText.quoted(target))", at: run.origin.range, word: run.origin.range(of: "=" + target, target), suggestion: "mount it below the root, as with target=/src") }
 
     var selector = SlashPath.join("/", mount.source)
     if selector == "/" {

@@ -1,3 +1,5 @@
+internal import DockerfileSyntax
+
 /// The signals that STOPSIGNAL takes: Linux's, by number or by name with or without `SIG`.
 enum Signals {
   static let names: Set<String> = {
@@ -14,5 +16,11 @@ enum Signals {
     if let number = Int(text) { return number != 0 }
     let upper = text.uppercased()
     return names.contains(upper.hasPrefix("SIG") ? String(upper.dropFirst(3)) : upper)
+  }
+
+  /// The signal that was meant, with `SIG`.
+  static func nearest(to text: String) -> String? {
+    let upper = text.uppercased()
+    return Suggestion.nearest(to: upper.hasPrefix("SIG") ? upper : "SIG" + upper, among: names.map { "SIG" + $0 }.sorted())
   }
 }

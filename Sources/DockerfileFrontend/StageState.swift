@@ -55,7 +55,8 @@ final class StageState {
   var readsOnbuildOfBase = false
 
   /// ARGs in effect, oldest first; a name may come twice.
-  var arguments: [ArgInstruction.Argument] = []
+  private(set) var arguments: [ArgInstruction.Argument] = []
+  private(set) var argumentNames: Set<String> = []
   /// Paths of the build context that it reads.
   var contextPaths: Set<String> = []
   var hasCommand = false
@@ -88,7 +89,7 @@ final class StageState {
     // Triggers do not carry over from stage to stage: they fired here.
     image.config.onBuild = []
     baseImage = base.baseImage
-    arguments = base.arguments
+    (arguments, argumentNames) = (base.arguments, base.argumentNames)
     hasWorkdir = base.hasWorkdir
   }
 
@@ -99,6 +100,11 @@ final class StageState {
       return
     }
     contextPaths.insert(source)
+  }
+
+  func declare(_ argument: ArgInstruction.Argument) {
+    arguments.append(argument)
+    argumentNames.insert(argument.key)
   }
 
   func addDependency(on other: StageState, by origin: InstructionOrigin) {

@@ -11,9 +11,9 @@ extension Converter {
       let checks = checks.merging(comments: stage.origin.comments)
       let expansion = try located(at: stage.origin) { try lexer.expand(stage.baseName, environment: words) }
       let baseName = expansion.text
-      checks.checkFromArguments(expansion.unmatched, declared: declared, globals, at: stage.origin)
+      checks.checkFromArguments(expansion.unmatched, declared: declared, globals, at: stage.origin, escape: lexer.escape)
       guard !baseName.isEmpty else {
-        throw failure("base name (\(stage.baseName)) should not be blank", at: stage.origin.range,
+        throw failure("base name (\(stage.baseName)) should not be blank", at: stage.origin.range, word: stage.origin.range(of: stage.baseName),
           suggestion: argumentAdvice(for: stage.baseName, where: "FROM") ?? "give the ARG that it is made of a default, or pass --build-arg")
       }
       let new = StageState(
@@ -32,12 +32,12 @@ extension Converter {
   private func stagePlatform(_ written: String, of stage: Stage, _ new: StageState, _ checks: CheckScope) throws -> Platform {
     let expansion = try located(at: stage.origin) { try lexer.expand(written, environment: StateWords(globals)) }
     let text = expansion.text
-    checks.checkFromArguments(expansion.unmatched, declared: declared, globals, at: stage.origin)
+    checks.checkFromArguments(expansion.unmatched, declared: declared, globals, at: stage.origin, escape: lexer.escape)
     checks.checkStagePlatform(written, expansion, of: stage, globals)
     expansion.matched.forEach { new.outline.use($0) }
     guard !text.isEmpty else {
       throw failure(
-        "empty platform value from expression \(written)", at: stage.origin.range,
+        "empty platform value from expression \(written)", at: stage.origin.range, word: stage.origin.range(of: written),
         suggestion: argumentAdvice(for: written, where: "--platform") ?? "give the ARG that it is made of a default, or pass --build-arg")
     }
     do {
@@ -45,7 +45,7 @@ extension Converter {
       return platform
     } catch {
       throw failure(
-        "failed to parse platform \(written): \(error)", at: stage.origin.range,
+        "failed to parse platform \(written): \(error)", at: stage.origin.range, word: stage.origin.range(of: written),
         suggestion: argumentAdvice(for: written, where: "--platform") ?? "a platform is written os/arch[/variant], as linux/arm64 or linux/arm/v7")
     }
   }
@@ -67,12 +67,12 @@ extension Converter {
       guard let from = copy.from, !from.isEmpty else { break }
       if try located(at: copy.origin, { try lexer.expand(from, environment: [String: String]()).text }) != from {
         throw failure(
-          "variable expansion is not supported for --from", at: copy.origin.range, suggestion: "define a new stage with FROM using an ARG from the global scope, and copy from that")
+          "variable expansion is not supported for --from", at: copy.origin.range, word: copy.origin.range(of: "--from=" + from, from), suggestion: "define a new stage with FROM using an ARG from the global scope, and copy from that")
       }
       if let number = Int(from) {
         guard let source = table.numbered(number) else { 
           throw failure(
-            "invalid stage index \(number)", at: copy.origin.range, suggestion: "stages are counted from 0, and images that earlier instructions name count too: better give the stage a name")
+            "invalid stage index \(number)", at: copy.origin.range, word: copy.origin.range(of: "--from=" + from, from), suggestion: "stages are counted from 0, and images that earlier instructions name count too: better give the stage a name")
         }
         command.sources = [source]
       } else {
@@ -118,7 +118,7 @@ extension Converter {
         let (dependency, origin) = stage.dependencies[next]
         let id = ObjectIdentifier(dependency)
         if path.contains(id) {
-          throw failure("circular dependency detected on stage: \(start.displayName)", at: origin.range, suggestion: "a stage cannot copy from itself or from a stage that needs it")
+          throw failure("circular dependency detected on stage: \(start.displayName)", at: origin.range, word: origin.range(of: dependency.name ?? ""), suggestion: "a stage cannot copy from itself or from a stage that needs it")
         }
         if visited.insert(id).inserted {
           path.insert(id)

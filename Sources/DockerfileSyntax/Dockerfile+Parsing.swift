@@ -23,9 +23,13 @@ extension Dockerfile {
     self.tree = tree
     globalArguments = []
     stages = []
-    for node in tree.nodes {
+    for (index, node) in tree.nodes.enumerated() {
       let seen = look(node)
-      let built = try InstructionBuilder.build(node)
+      let built: InstructionBuilder.Built
+      do { built = try InstructionBuilder.build(node) } catch {
+        guard error.code == .unknownInstruction, error.suggestion == nil else { throw error }
+        throw error.advising(StrayLine.advice(for: node, after: index > 0 ? tree.nodes[index - 1] : nil, escape: tree.escape))
+      }
       seen(built)
       switch built {
       case .stage(let stage): stages.append(stage)
@@ -33,6 +37,7 @@ extension Dockerfile {
       case .instruction(let instruction):
         guard !stages.isEmpty else {
           throw DockerfileError(.stage, "\(instruction.name) stands before the first FROM; only ARG may", range: node.range, focus: node.keywordRange)
+            .advising("begin the file with FROM and a base image, as in FROM alpine:3.20, and put \(instruction.name) below it")
         }
         stages[stages.count - 1].instructions.append(instruction)
       }
@@ -60,7 +65,7 @@ extension Instruction {
         throw DockerfileError(.badArguments, "the ONBUILD trigger \(text.quoted) is more than one instruction")
       }
       var node = tree.nodes[0]
-      (node.range, node.keywordRange, node.flagRanges) = (range, range, [])
+      node.move(to: range)
       guard case .instruction(let instruction) = try InstructionBuilder.build(node) else {
         throw DockerfileError(.badArguments, "an ONBUILD trigger cannot be FROM")
       }

@@ -2,6 +2,13 @@
 struct FlagSet {
   enum Kind { case bool, string, strings }
 
+  /// The instructions that know a flag, for those that do not.
+  private static let owners: [String: [String]] = [
+    "from": ["COPY"], "chown": ["COPY", "ADD"], "chmod": ["COPY", "ADD"], "link": ["COPY", "ADD"], "parents": ["COPY"], "exclude": ["COPY", "ADD"], "checksum": ["ADD"],
+    "keep-git-dir": ["ADD"], "unpack": ["ADD"], "mount": ["RUN"], "network": ["RUN"], "security": ["RUN"], "device": ["RUN"], "platform": ["FROM"], "interval": ["HEALTHCHECK"],
+    "timeout": ["HEALTHCHECK"], "retries": ["HEALTHCHECK"], "start-period": ["HEALTHCHECK"], "start-interval": ["HEALTHCHECK"],
+  ]
+
   private let kinds: [(name: String, kind: Kind)]
   private(set) var used: Set<String> = []
   private var values: [String: [String]] = [:]
@@ -12,14 +19,15 @@ struct FlagSet {
   mutating func parse(_ node: InstructionNode) throws(DockerfileError) {
     let instruction = node.keyword.asciiUppercased
     for (index, flag) in node.flags.enumerated() {
-      let focus = index < node.flagRanges.count ? node.flagRanges[index] : nil
+      let focus = node.range(ofFlag: index)
       let (written, value) = flag.cut(at: "=").map { ($0.0, Optional($0.1)) } ?? (flag, nil)
       let name = String(written.unicodeScalars.dropFirst(2))
       guard let kind = kinds.first(where: { $0.name == name })?.kind else {
         let known = kinds.map(\.name)
         let list = known.isEmpty ? "it takes none" : "known are " + known.map { "--" + $0 }.joined(separator: ", ")
         let near = Suggestion.nearest(to: name, among: known).map { "--" + $0 }
-        throw DockerfileError(.unknownFlag, "\(instruction) has no flag \(written) (\(list))", focus: focus, suggestion: near)
+        throw DockerfileError(.unknownFlag, "\(instruction) has no flag \(written) (\(list))", focus: node.range(ofFlag: index, part: .name), suggestion: near)
+          .advising(FlagSet.owners[name].map { "--\(name) is a flag of \($0.joined(separator: " and "))" })
       }
       if kind != .strings, used.contains(name) {
         throw DockerfileError(.badFlag, "\(instruction) has \(written) twice", focus: focus)
@@ -31,7 +39,7 @@ struct FlagSet {
         case nil, "true": values[name] = ["true"]
         case "false": values[name] = ["false"]
         case "": throw DockerfileError(.badFlag, "\(written)= of \(instruction) has no value; write \(written), \(written)=true or \(written)=false", focus: focus)
-        default: throw DockerfileError(.badFlag, "\(written) of \(instruction) is true or false, not \((value ?? "").quoted)", focus: focus)
+        default: throw DockerfileError(.badFlag, "\(written) of \(instruction) is true or false, not \((value ?? "").quoted)", focus: node.range(ofFlag: index, part: .value))
         }
       case .string, .strings:
         guard let value else { throw DockerfileError(.badFlag, "\(written) of \(instruction) needs a value: \(written)=…", focus: focus) }

@@ -28,8 +28,8 @@ extension Heredoc {
     return Heredoc(name: words[0], content: "", expands: quotes(words[0]) == quotes(raw[0]), chomps: chomps, fileDescriptor: descriptor)
   }
 
-  /// The heredocs that an instruction's line opens, in order.
-  static func openings(in line: String) throws(DockerfileError) -> [Heredoc] {
+  /// The heredocs that an instruction's line opens, in order, each with its word as it is written.
+  static func openings(in line: String) throws(DockerfileError) -> [(word: String, heredoc: Heredoc)] {
     var lexer = WordLexer()
     lexer.keepsQuotes = true
     lexer.keepsEscapes = true
@@ -37,9 +37,9 @@ extension Heredoc {
     let none: [String: String] = [:]
     // A line that is no sequence of shell words opens nothing.
     guard let words = try? lexer.words(in: line, environment: none) else { return [] }
-    var result: [Heredoc] = []
+    var result: [(word: String, heredoc: Heredoc)] = []
     for word in words where word.utf8.contains(UInt8(ascii: "<")) {
-      if let heredoc = try opening(word) { result.append(heredoc) }
+      if let heredoc = try opening(word) { result.append((word, heredoc)) }
     }
     return result
   }

@@ -7,8 +7,8 @@ extension Instruction {
   /// - Parameter expand: gives the expansion of one word, usually by ``WordLexer/expand(_:environment:)`` with the file's escape character.
   /// - Throws: what `expand` throws; a ``DockerfileError`` without a place gets the instruction's.
   public mutating func expand(_ expand: WordExpander) throws {
-    let range = origin.range
-    try located(at: range) {
+    let origin = origin
+    try located(at: origin) {
       switch self {
       case .add(var it):
         try it.owner.expandInPlace(expand)
@@ -56,8 +56,8 @@ extension Instruction {
   ///   and ``WordLexer/ignoresQuotes`` set.
   /// - Throws: as ``expand(_:)``.
   public mutating func expandContents(_ expand: WordExpander) throws {
-    let range = origin.range
-    try located(at: range) {
+    let origin = origin
+    try located(at: origin) {
       switch self {
       case .add(var it):
         try it.sources.expandContents(expand)
@@ -76,16 +76,16 @@ extension RunInstruction {
   ///
   /// - Throws: ``DockerfileError`` at the instruction, or what `expand` throws.
   public func resolvedMounts(expanding expand: WordExpander) throws -> [RunMount] {
-    try located(at: origin.range) { try mounts.map { try $0.resolved(expanding: expand) } }
+    try located(at: origin) { try mounts.map { try $0.resolved(expanding: expand) } }
   }
 }
 
 /// Gives a ``DockerfileError`` that leaves `body` without a place this one.
-private func located<T>(at range: SourceRange, _ body: () throws -> T) throws -> T {
+private func located<T>(at origin: InstructionOrigin, _ body: () throws -> T) throws -> T {
   do {
     return try body()
   } catch let error as DockerfileError {
-    throw error.located(at: range)
+    throw error.located(at: origin)
   }
 }
 

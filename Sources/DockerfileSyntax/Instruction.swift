@@ -34,7 +34,11 @@ public struct InstructionOrigin: Sendable, Hashable {
   public var range: SourceRange
   /// The comment lines right above it, without `#`.
   public var comments: [String]
-  /// Makes an origin.
+  /// Where the text stands in the file, when it does.
+  public internal(set) var layout = TextLayout()
+  /// Where `code` begins in the text that `layout` is of.
+  var codeStart = 0
+  /// Makes an origin without places of its words.
   public init(keyword: String, code: String, range: SourceRange, comments: [String] = []) {
     (self.keyword, self.code, self.range, self.comments) = (keyword, code, range, comments)
   }

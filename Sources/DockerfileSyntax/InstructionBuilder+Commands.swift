@@ -33,9 +33,9 @@ extension InstructionBuilder {
     throw DockerfileError(.badFlag, message, focus: focus(of: name), suggestion: Suggestion.nearest(to: value, among: known))
   }
 
-  /// Where a flag stands.
+  /// Where a flag's value stands.
   private func focus(of flag: String) -> SourceRange? {
-    zip(node.flags, node.flagRanges).first { $0.0.hasPrefix("--\(flag)=") }?.1
+    node.flags.firstIndex { $0.hasPrefix("--\(flag)=") }.flatMap { node.range(ofFlag: $0, part: .value) }
   }
 
   func healthcheck() throws(DockerfileError) -> HealthcheckInstruction {
@@ -44,7 +44,7 @@ extension InstructionBuilder {
     let rest = Array(node.arguments.dropFirst())
     var check = HealthcheckInstruction(origin: origin, test: ["NONE"], interval: 0, timeout: 0, startPeriod: 0, startInterval: 0, retries: 0)
     if kind == "NONE" {
-      guard rest.isEmpty else { throw DockerfileError(.badArguments, "HEALTHCHECK NONE takes nothing after it") }
+      guard rest.isEmpty else { throw DockerfileError(.badArguments, "HEALTHCHECK NONE takes nothing after it", focus: node.range(ofArgumentsFrom: 1)) }
       return check
     }
     let flags = try flags([
@@ -52,7 +52,8 @@ extension InstructionBuilder {
     ])
     guard kind == "CMD" else {
       let near = Suggestion.nearest(to: node.arguments[0], among: ["CMD", "NONE"], ignoringCase: true)
-      throw DockerfileError(.badArguments, "HEALTHCHECK is followed by CMD or NONE, not \(node.arguments[0])", suggestion: near)
+      throw DockerfileError(.badArguments, "HEALTHCHECK is followed by CMD or NONE, not \(node.arguments[0])", focus: node.range(ofArgument: 0), suggestion: near)
+        .advising("the command follows CMD: HEALTHCHECK CMD \(node.arguments[0]) …")
     }
     let words = commandWords(rest)
     if words.isEmpty { throw DockerfileError(.badArguments, "a command is missing after HEALTHCHECK CMD") }
@@ -105,13 +106,13 @@ extension InstructionBuilder {
   private func requireDestination() throws(DockerfileError) {
     guard node.arguments.count < 2 else { return }
     let given = node.arguments.first.map { "; only \($0.quoted) is given, so there is nowhere to put it" } ?? ""
-    throw DockerfileError(.badArguments, "\(keyword) needs at least one source and a destination\(given)")
+    throw DockerfileError(.badArguments, "\(keyword) needs at least one source and a destination\(given)", focus: node.range(ofArgument: 0))
   }
 
   private func sources() throws(DockerfileError) -> FileSources {
     let destination = node.arguments[node.arguments.count - 1]
     if (try? Heredoc.opening(destination)) ?? nil != nil {
-      throw DockerfileError(.heredoc, "the heredoc \(destination) stands where \(keyword) has its destination; add a path after it")
+      throw DockerfileError(.heredoc, "the heredoc \(destination) stands where \(keyword) has its destination; add a path after it", focus: node.range(ofArgument: node.arguments.count - 1))
     }
     var sources = FileSources(paths: [], contents: [], destination: destination)
     for word in node.arguments.dropLast() {

@@ -10,15 +10,19 @@ struct InstructionBuilder {
   let node: InstructionNode
   var keyword: String { node.keyword.asciiUppercased }
   var origin: InstructionOrigin {
-    InstructionOrigin(keyword: node.keyword, code: node.original.trimmedSpace, range: node.range, comments: node.comments)
+    var origin = InstructionOrigin(keyword: node.keyword, code: node.original.trimmedSpace, range: node.range, comments: node.comments)
+    origin.layout = node.layout
+    origin.codeStart = node.originalStart + node.original.unicodeScalars.prefix { $0.isSpace }.count
+    return origin
   }
 
   /// Builds the stage or instruction; errors are placed at the node.
   static func build(_ node: InstructionNode) throws(DockerfileError) -> Built {
+    let builder = InstructionBuilder(node: node)
     do {
-      return try InstructionBuilder(node: node).build()
+      return try builder.build()
     } catch {
-      throw error.located(at: node.range)
+      throw error.located(at: builder.origin)
     }
   }
 
@@ -72,7 +76,7 @@ struct InstructionBuilder {
     var result: [KeyValue] = []
     for start in stride(from: 0, to: node.arguments.count - 2, by: 3) {
       let (key, value) = (node.arguments[start], node.arguments[start + 1])
-      if key.isEmpty { throw DockerfileError(.badArguments, "a name is missing before \(("=" + value).quoted) in \(keyword)") }
+      if key.isEmpty { throw DockerfileError(.badArguments, "a name is missing before \(("=" + value).quoted) in \(keyword)", focus: node.range(ofArgument: start + 2)) }
       result.append(KeyValue(key: key, value: value, isLegacy: node.arguments[start + 2].isEmpty))
     }
     return result
@@ -101,11 +105,10 @@ struct InstructionBuilder {
         }
       }
       guard isValid, !lowered.isEmpty else {
-        throw DockerfileError(.stage, "\(node.arguments[2].quoted) cannot name a stage: a name begins with a letter and goes on with letters, digits, - _ .")
+        throw DockerfileError(.stage, "\(node.arguments[2].quoted) cannot name a stage: a name begins with a letter and goes on with letters, digits, - _ .", focus: node.range(ofArgument: 2))
       }
       name = lowered
-    default:
-      throw DockerfileError(.badArguments, "FROM takes an image or a stage, and a name if wanted: FROM image [AS name]")
+    default: throw wrongFrom()
     }
     let flags = try flags([("platform", .string)])
     return Stage(
@@ -113,13 +116,39 @@ struct InstructionBuilder {
       instructions: [], origin: origin)
   }
 
+  /// What FROM's words look like that are no `image [AS name]`.
+  private func wrongFrom() -> DockerfileError {
+    let form = "FROM takes an image or a stage, and a name if wanted: FROM image [AS name]"
+    let words = node.arguments
+    if words.isEmpty { return DockerfileError(.badArguments, "FROM names no image; write FROM image, or FROM scratch for an empty one") }
+    if words.count == 2, words[1].asciiLowercased == "as" {
+      return DockerfileError(.badArguments, "a name is missing after \(words[1])", focus: node.range(ofArgument: 1))
+    }
+    // The first word that is there too much.
+    let extra = words.count == 2 ? 1 : words.count == 3 && words[1].asciiLowercased != "as" ? 1 : min(3, words.count - 1)
+    if let comment = words.indices.dropFirst().first(where: { words[$0].hasPrefix("#") }) {
+      return DockerfileError(.badArguments, form, focus: node.range(ofArgumentsFrom: comment)).advising("a comment stands on a line of its own")
+    }
+    if let flag = words.dropFirst().first(where: { $0.hasPrefix("--") }), let index = words.firstIndex(of: flag) {
+      return DockerfileError(.badArguments, form, focus: node.range(ofArgument: index)).advising("flags stand before the image: FROM \(flag) \(words[0])")
+    }
+    if words.count == 2 {
+      return DockerfileError(.badArguments, form, focus: node.range(ofArgument: 1)).advising("a stage's name follows AS: FROM \(words[0]) AS \(words[1])")
+    }
+    if words.count == 3 {
+      let near = Suggestion.nearest(to: words[1], among: ["AS"], ignoringCase: true)
+      return DockerfileError(.badArguments, "\(words[1].quoted) stands where AS is expected; \(form)", focus: node.range(ofArgument: 1), suggestion: near)
+    }
+    return DockerfileError(.badArguments, form, focus: node.range(ofArgumentsFrom: extra))
+  }
+
   private func arg() throws(DockerfileError) -> ArgInstruction {
     // Flags are not looked at: neither does BuildKit.
     try requireArguments("at least one name")
     var arguments: [ArgInstruction.Argument] = []
-    for word in node.arguments {
+    for (index, word) in node.arguments.enumerated() {
       let (key, value) = word.cut(at: "=").map { ($0.0, Optional($0.1)) } ?? (word, nil)
-      if key.isEmpty { throw DockerfileError(.badArguments, "a name is missing before \(word.quoted) in ARG") }
+      if key.isEmpty { throw DockerfileError(.badArguments, "a name is missing before \(word.quoted) in ARG", focus: node.range(ofArgument: index)) }
       arguments.append(ArgInstruction.Argument(key: key, value: value, documentation: documentation(of: key)))
     }
     return ArgInstruction(origin: origin, arguments: arguments)
@@ -129,8 +158,8 @@ struct InstructionBuilder {
     try requireArguments("an instruction")
     _ = try flags()
     let held = node.arguments[0].trimmedSpace.asciiUppercased
-    if held == "ONBUILD" { throw DockerfileError(.badArguments, "ONBUILD cannot hold another ONBUILD") }
-    if held == "FROM" || held == "MAINTAINER" { throw DockerfileError(.badArguments, "ONBUILD cannot hold \(held)") }
+    if held == "ONBUILD" { throw DockerfileError(.badArguments, "ONBUILD cannot hold another ONBUILD", focus: node.range(ofArgument: 0)) }
+    if held == "FROM" || held == "MAINTAINER" { throw DockerfileError(.badArguments, "ONBUILD cannot hold \(held)", focus: node.range(ofArgument: 0)) }
     var text = Array(node.original.unicodeScalars)[...]
     text = text.drop { $0.isPatternSpace }.dropFirst(keyword.unicodeScalars.count).drop { $0.isPatternSpace }
     let expression = node.heredocs.reduce(text.text) { $0 + "\n" + $1.content + $1.name }
@@ -148,7 +177,7 @@ struct InstructionBuilder {
     try requireArguments("at least one path")
     _ = try flags()
     let volumes = node.arguments.map(\.trimmedSpace)
-    if volumes.contains("") { throw DockerfileError(.badArguments, "a path of VOLUME is empty") }
+    if let index = volumes.firstIndex(of: "") { throw DockerfileError(.badArguments, "a path of VOLUME is empty", focus: node.range(ofArgument: index)) }
     return VolumeInstruction(origin: origin, volumes: volumes)
   }
 
@@ -157,7 +186,7 @@ struct InstructionBuilder {
     try requireArguments("at least one word: SHELL [\"program\", \"argument\"]")
     guard node.isJSON else {
       let hint = node.arguments[0].unicodeScalars.contains("\\") && node.arguments[0].hasPrefix("[") ? "; a backslash inside JSON is written twice" : ""
-      throw DockerfileError(.badArguments, "SHELL takes a JSON array: SHELL [\"program\", \"argument\"]\(hint)")
+      throw DockerfileError(.badArguments, "SHELL takes a JSON array: SHELL [\"program\", \"argument\"]\(hint)", focus: node.range(ofArgument: 0))
     }
     return ShellInstruction(origin: origin, shell: node.arguments)
   }

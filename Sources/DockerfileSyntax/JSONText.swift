@@ -2,8 +2,8 @@
 struct JSONText {
   /// What an argument that may be a JSON array turned out to be.
   enum StringArray: Equatable {
-    /// An array of nothing but strings.
-    case strings([String])
+    /// An array of nothing but strings, and where each stands in the text's UTF-8, quotes included.
+    case strings([String], [Range<Int>])
     /// An array that holds something else too.
     case mixed
     /// No JSON, or no array.
@@ -24,14 +24,17 @@ struct JSONText {
     json.skipBlanks()
     guard json.take("[") else { return .none }
     var strings: [String] = []
+    var spans: [Range<Int>] = []
     var isMixed = false
     json.skipBlanks()
     if !json.take("]") {
       repeat {
         json.skipBlanks()
         if json.peek == UInt8(ascii: "\"") {
+          let start = json.position
           guard let string = json.string() else { return .none }
           strings.append(string)
+          spans.append(start..<json.position)
         } else {
           guard json.skipValue() else { return .none }
           isMixed = true
@@ -42,7 +45,25 @@ struct JSONText {
     }
     json.skipBlanks()
     guard json.position == json.bytes.count else { return .none }
-    return isMixed ? .mixed : .strings(strings)
+    return isMixed ? .mixed : .strings(strings, spans)
+  }
+
+  /// Spans of a text's UTF-8, in order, as spans of its scalars, counted from `start` on.
+  static func scalarSpans(_ spans: [Range<Int>], in text: String, from start: Int) -> [TextSpan] {
+    var (byte, scalar) = (0, start)
+    var rest = text.utf8[...]
+    func advance(to target: Int) -> Int {
+      let step = target - byte
+      // Continuation bytes begin no scalar.
+      scalar += rest.prefix(step).count { $0 & 0xC0 != 0x80 }
+      rest = rest.dropFirst(step)
+      byte = target
+      return scalar
+    }
+    return spans.map { span in
+      let low = advance(to: span.lowerBound)
+      return TextSpan(low..<advance(to: span.upperBound))
+    }
   }
 
   /// The string member `name` of the object that `text` is, or nil.

@@ -16,7 +16,7 @@ struct DirectiveReader {
     }
     let range = SourceRange(lines: number...number)
     guard seen.insert(name).inserted else {
-      throw DockerfileError(.directive, "the parser directive \(name) stands twice; it may be given once", range: range)
+      throw DockerfileError(.directive, "the parser directive \(name) stands twice; it may be given once", range: range, focus: SourceRange(start: SourcePosition(line: number), end: SourcePosition(line: number, column: line.count)))
     }
     return ParserDirective(name: name, value: value, range: range)
   }

@@ -12,7 +12,7 @@ extension RunMountOption {
       guard let (key, value) = field.cut(at: "="), key.asciiLowercased == "from" else { continue }
       let scalars = Array(value.unicodeScalars)
       if let dollar = scalars.firstIndex(of: "$"), dollar != scalars.count - 1 {
-        throw DockerfileError(.badMount, "from=\(value) holds a variable, which a mount's from cannot: name a stage after it with FROM \(value) AS …, and mount from that")
+        throw DockerfileError(.badMount, "from=\(value) holds a variable, which a mount's from cannot: name a stage after it with FROM \(value) AS …, and mount from that", fault: [text, field, value])
       }
       from = value.isEmpty ? nil : value
     }
@@ -20,7 +20,7 @@ extension RunMountOption {
 
   static func fields(_ text: String) throws(DockerfileError) -> [String] {
     guard let fields = GoValues.csvFields(text) else {
-      throw DockerfileError(.badMount, text.isEmpty ? "--mount has no options" : "--mount=\(text) is no comma-separated list: a quote is out of place")
+      throw DockerfileError(.badMount, text.isEmpty ? "--mount has no options" : "--mount=\(text) is no comma-separated list: a quote is out of place", fault: [text])
     }
     return fields
   }
@@ -32,25 +32,33 @@ extension RunMountOption {
     var mount = RunMount()
     var isAccessGiven = false
     for field in try RunMountOption.fields(text) {
-      guard let (name, raw) = field.cut(at: "=") else {
-        try mount.setBare(field, isAccessGiven: &isAccessGiven)
-        continue
+      try placed(field) {
+        guard let (name, raw) = field.cut(at: "=") else { return try mount.setBare(field, isAccessGiven: &isAccessGiven) }
+        try mount.set(name.asciiLowercased, to: try expand(raw), field: field, isAccessGiven: &isAccessGiven)
       }
-      try mount.set(name.asciiLowercased, to: try expand(raw), field: field, isAccessGiven: &isAccessGiven)
     }
     if !isAccessGiven { mount.readOnly = mount.kind != .cache && mount.kind != .tmpfs }
-    try mount.check()
+    try placed { try mount.check() }
     return mount
+  }
+
+  /// Errors of `body` are at this mount, and there at `field`, and there at what they say themselves.
+  private func placed(_ field: String? = nil, _ body: () throws -> Void) throws {
+    do { try body() } catch var error as DockerfileError {
+      let inner = error.fault?.needles ?? field?.cut(at: "=").map { [$0.1] } ?? []
+      error.fault = WordFault([text] + (field.map { [$0] } ?? []) + inner)
+      throw error
+    }
   }
 }
 
 extension RunMount {
   private func invalid(_ key: String, _ value: String, _ wanted: String) -> DockerfileError {
-    DockerfileError(.badMount, "\(key)=\(value) of --mount is not valid: \(wanted)")
+    DockerfileError(.badMount, "\(key)=\(value) of --mount is not valid: \(wanted)", fault: [value])
   }
 
   private func misplaced(_ key: String, _ kinds: String) -> DockerfileError {
-    DockerfileError(.badMount, "\(key) means nothing for a mount of type \(kind.rawValue); it goes with \(kinds)")
+    DockerfileError(.badMount, "\(key) means nothing for a mount of type \(kind.rawValue); it goes with \(kinds)", fault: [key])
   }
 
   /// An option without a value.
@@ -100,7 +108,7 @@ extension RunMount {
     case "env": environmentVariable = value
     default:
       let near = Suggestion.nearest(to: key, among: RunMountOption.keys)
-      throw DockerfileError(.badMount, "--mount has no option \(key) (in \(field.quoted))", suggestion: near)
+      throw DockerfileError(.badMount, "--mount has no option \(key) (in \(field.quoted))", suggestion: near, fault: [key])
     }
   }
 
@@ -119,11 +127,11 @@ extension RunMount {
       }
     }
     if kind == .secret {
-      if !from.isEmpty { throw DockerfileError(.badMount, "a secret mount takes no from: secrets come from the client") }
+      if !from.isEmpty { throw DockerfileError(.badMount, "a secret mount takes no from: secrets come from the client", fault: ["from"]) }
       if source.isEmpty, target.isEmpty, id.isEmpty {
         throw DockerfileError(.badMount, "a secret mount needs an id, or a target to take it from")
       }
-      if !source.isEmpty, !id.isEmpty { throw DockerfileError(.badMount, "a secret mount takes id or source, not both: they mean the same") }
+      if !source.isEmpty, !id.isEmpty { throw DockerfileError(.badMount, "a secret mount takes id or source, not both: they mean the same", fault: ["source"]) }
     }
     if sharing != nil, kind != .cache { throw misplaced("sharing", "cache") }
   }

@@ -108,11 +108,19 @@ private struct FileParser {
     }
   }
 
+  /// Where a value stands that ends the line just read.
+  private func place(of value: String) -> SourceRange? {
+    let line = Array(String(decoding: bytes[lineStart..<offset], as: UTF8.self).unicodeScalars)
+    let end = line.trimmed(0..<line.count).upperBound, start = end - value.unicodeScalars.count
+    guard start >= 0, line[start..<end].text == value else { return nil }
+    return SourceRange(start: SourcePosition(line: lineNumber, column: start), end: SourcePosition(line: lineNumber, column: end))
+  }
+
   private mutating func readDirective(_ line: [Unicode.Scalar]) throws(DockerfileError) -> Bool {
     guard !reader.isDone, let directive = try reader.read(line, number: lineNumber) else { return false }
     if directive.name == "escape" {
       guard directive.value == "\\" || directive.value == "`", let scalar = directive.value.unicodeScalars.first else {
-        throw DockerfileError(.directive, "escape must be \\ or `, not \(directive.value.quoted)", range: directive.range)
+        throw DockerfileError(.directive, "escape must be \\ or `, not \(directive.value.quoted)", range: directive.range, focus: place(of: directive.value))
       }
       escape = scalar
     }
@@ -161,7 +169,10 @@ private struct FileParser {
   private mutating func readHeredocs(into node: inout InstructionNode, line: LogicalLine, firstLine: Int) throws(DockerfileError) {
     guard node.canHoldHeredocs, node.original.utf8.contains(UInt8(ascii: "<")), node.original.contains("<<") else { return }
     let opened = try wrap(from: firstLine) { () throws(DockerfileError) in try Heredoc.openings(in: node.original) }
-    for var heredoc in opened {
+    var searchFrom = 0
+    for (word, unread) in opened {
+      var heredoc = unread
+      let place = opening(word, of: line, from: &searchFrom)
       var content: [UInt8] = []
       var isClosed = false
       let name = Array(heredoc.name.utf8)
@@ -174,11 +185,43 @@ private struct FileParser {
       }
       guard isClosed else {
         let range = SourceRange(lines: firstLine...max(firstLine, openedAt))
-        throw DockerfileError(.heredoc, "the heredoc \(heredoc.name.quoted) is not closed: no later line is just \(heredoc.name)", range: range)
+        let almost = almostClosing(name, after: openedAt)
+        let hint = almost.map { "; line \($0.line) has it with \($0.what) around it" } ?? ""
+        throw DockerfileError(.heredoc, "the heredoc \(heredoc.name.quoted) is not closed: no later line is just \(heredoc.name)\(hint)", range: range, focus: place)
       }
       heredoc.content = String(decoding: content, as: UTF8.self)
       node.heredocs.append(heredoc)
+      let first = SourcePosition(line: openedAt + 1), last = SourcePosition(line: lineNumber)
+      let width = lastLineWidth
+      node.heredocPlaces.append(
+        HeredocPlace(
+          opening: place ?? node.keywordRange, content: SourceRange(start: first, end: last),
+          closing: SourceRange(start: SourcePosition(line: lineNumber, column: max(0, width - heredoc.name.unicodeScalars.count)), end: SourcePosition(line: lineNumber, column: width))))
     }
+  }
+
+  /// Where the word that opens a heredoc stands, looked for from where the one before it ended.
+  private func opening(_ word: String, of line: LogicalLine, from start: inout Int) -> SourceRange? {
+    let needle = Array(word.unicodeScalars)
+    guard let head = needle.first, line.scalars.count >= needle.count else { return nil }
+    for index in start..<max(start, line.scalars.count - needle.count + 1) where line.scalars[index] == head {
+      guard line.scalars[index..<index + needle.count].elementsEqual(needle) else { continue }
+      start = index + needle.count
+      return line.range(of: index..<index + needle.count)
+    }
+    return nil
+  }
+
+  /// The first line that would close a heredoc but for white space at its ends.
+  private func almostClosing(_ name: [UInt8], after number: Int) -> (line: Int, what: String)? {
+    let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0D }
+    for index in lines.indices.dropFirst(number) {
+      var line = lines[index].drop(while: isBlank)
+      while let last = line.last, isBlank(last) { line.removeLast() }
+      if line.elementsEqual(name) { return (index + 1, "blanks") }
+    }
+    return nil
   }
 }
 

@@ -28,12 +28,65 @@ public struct InstructionNode: Sendable, Hashable {
   public var original: String
   /// Where it stands, heredocs included.
   public var range: SourceRange
-  /// Where the keyword stands, and where each flag does.
+  /// Where the keyword stands.
   public var keywordRange: SourceRange
-  /// One range a flag.
-  public var flagRanges: [SourceRange]
+  /// The places of flags and arguments in the text, and of the text in the file.
+  var flagSpans: [TextSpan]
+  var argumentSpans: [TextSpan]
+  public internal(set) var layout: TextLayout
+  /// Where `original` begins in the text that `layout` is of.
+  var originalStart: Int
+  /// Where each heredoc stands.
+  public var heredocPlaces: [HeredocPlace]
   /// The comments right before it, without the `#`; an empty comment line starts them afresh.
   public var comments: [String]
+}
+
+extension InstructionNode {
+  /// Where each flag stands.
+  public var flagRanges: [SourceRange] { layout.isEmpty ? [] : flagSpans.map { layout.range(of: $0.range) } }
+  /// Where each argument stands: quotes belong to it; the `=` of a pair is one of its own.
+  public var argumentRanges: [SourceRange] { layout.isEmpty ? [] : argumentSpans.map { layout.range(of: $0.range) } }
+
+  func range(ofArgument index: Int) -> SourceRange? {
+    layout.isEmpty || !argumentSpans.indices.contains(index) ? nil : layout.range(of: argumentSpans[index].range)
+  }
+
+  /// All arguments from one on.
+  func range(ofArgumentsFrom index: Int) -> SourceRange? {
+    guard !layout.isEmpty, argumentSpans.indices.contains(index), let last = argumentSpans.last else { return nil }
+    return layout.range(of: argumentSpans[index].range.lowerBound..<max(last.range.upperBound, argumentSpans[index].range.lowerBound))
+  }
+
+  /// A flag, or the part of it before or after its `=` where it is written without quotes.
+  func range(ofFlag index: Int, part: FlagPart = .all) -> SourceRange? {
+    guard !layout.isEmpty, flagSpans.indices.contains(index), flags.indices.contains(index) else { return nil }
+    var span = flagSpans[index].range
+    let scalars = flags[index].unicodeScalars
+    if part != .all, scalars.count == span.count {
+      let name = scalars.prefix { $0 != "=" }.count
+      if part == .name { span = span.lowerBound..<span.lowerBound + name } else if name + 1 < span.count { span = span.lowerBound + name + 1..<span.upperBound }
+    }
+    return layout.range(of: span)
+  }
+
+  enum FlagPart { case all, name, value }
+
+  /// The node as if it stood as a whole at `range`: it came from elsewhere.
+  mutating func move(to range: SourceRange) {
+    (self.range, keywordRange, layout, heredocPlaces) = (range, range, TextLayout(), [])
+    (flagSpans, argumentSpans) = ([], [])
+  }
+}
+
+/// Where a heredoc stands.
+public struct HeredocPlace: Sendable, Hashable {
+  /// The word that opens it, from `<<` or the number before it.
+  public var opening: SourceRange
+  /// The lines between; empty when there are none.
+  public var content: SourceRange
+  /// The word that closes it.
+  public var closing: SourceRange
 }
 
 /// A document inside an instruction: `<<EOF` and the lines up to `EOF`.

@@ -103,6 +103,9 @@ struct WordCollector {
     inWord = true
   }
 
+  /// Drops what was gathered of the current word.
+  mutating func forgetWord() { current = String.UnicodeScalarView() }
+
   mutating func finish() {
     guard !current.isEmpty else { return }
     words.append(String(current))

@@ -7,8 +7,13 @@ struct WordRun {
   var keepsEscapes: Bool
   var depth = 0
   var length = 0
+  var steps = 0
   var matched: Set<String> = []
   var unmatched: Set<String> = []
+  /// How many operands of modifiers were read.
+  var operands = 0
+  /// The reference or quote that has gone wrong, the innermost one, as far as it was read.
+  var failedAt: Range<Int>?
 
   init(lexer: WordLexer, word: String, environment: any WordEnvironment) {
     self.lexer = lexer
@@ -35,6 +40,8 @@ struct WordRun {
     } catch {
       var error = error
       error.message = "cannot expand \(source.quoted): \(error.message)"
+      let part = failedAt.map { scalars[$0].text } ?? ""
+      error.fault = WordFault([source, part])
       throw error
     }
   }
@@ -50,6 +57,7 @@ struct WordRun {
     defer { keepsEscapes = outer }
 
     reading: while let scalar = peek {
+      let operandsBefore = operands
       if scalar == stop {
         position += 1
         return (String(result), [])
@@ -58,14 +66,17 @@ struct WordRun {
       case "$":
         let value = try dollar()
         result.append(contentsOf: value.unicodeScalars)
+        // BuildKit gathers a word and the operand of a modifier in one buffer: `80${X:-80}` splits into `80`.
+        if operands > operandsBefore { collector.forgetWord() }
         if splitting { for scalar in value.unicodeScalars { collector.add(scalar) } }
       case "<":
         let value = possibleHeredoc()
         result.append(contentsOf: value.unicodeScalars)
         if splitting { collector.addRaw(value) }
       case "'" where !lexer.ignoresQuotes, "\"" where !lexer.ignoresQuotes:
-        let value = try scalar == "'" ? singleQuoted() : doubleQuoted()
+        let value = try noting { (run) throws(DockerfileError) in try scalar == "'" ? run.singleQuoted() : run.doubleQuoted() }
         result.append(contentsOf: value.unicodeScalars)
+        if operands > operandsBefore { collector.forgetWord() }
         if splitting { collector.addRaw(value) }
       default:
         position += 1
@@ -88,6 +99,21 @@ struct WordRun {
     return (String(result), collector.words)
   }
 
+  /// Remembers what `body` was reading when it fails.
+  mutating func noting<T>(_ body: (inout WordRun) throws(DockerfileError) -> T) throws(DockerfileError) -> T {
+    let start = position
+    do {
+      return try body(&self)
+    } catch {
+      if failedAt == nil { failedAt = start..<max(start, min(position, scalars.count)) }
+      throw error
+    }
+  }
+
+  private var openQuote: String {
+    "quotes do not keep blanks in a word of COPY, ADD and VOLUME: use the JSON form there, [\"a b\", \"c\"]; a quote that is meant is escaped, \(lexer.escape)'"
+  }
+
   private mutating func singleQuoted() throws(DockerfileError) -> String {
     var result = String.UnicodeScalarView()
     position += 1
@@ -99,7 +125,7 @@ struct WordRun {
       }
       result.append(scalar)
     }
-    throw failure("a single quote is not closed")
+    throw failure("a single quote is not closed").advising(openQuote)
   }
 
   private mutating func doubleQuoted() throws(DockerfileError) -> String {
@@ -130,7 +156,7 @@ struct WordRun {
         }
       }
     }
-    throw failure("a double quote is not closed")
+    throw failure("a double quote is not closed").advising(openQuote)
   }
 
   /// `<`, or `<<` and the blanks after it: so that `<< EOF` stays one word.
@@ -170,10 +196,24 @@ struct WordRun {
       return nil
     }
     matched.insert(name)
-    length += value.utf8.count
-    guard length <= WordLexer.maximumLength else {
-      throw DockerfileError(.limit, "the result is longer than \(WordLexer.maximumLength) bytes")
-    }
+    try spend(value.utf8.count)
     return value
+  }
+
+  /// Counts text that was produced, in between too: nested substitutions could multiply it beyond all bounds.
+  mutating func spend(_ count: Int) throws(DockerfileError) {
+    length += count
+    guard length <= WordLexer.maximumLength else {
+      throw DockerfileError(.limit, "the result, with what it is made from, is longer than \(WordLexer.maximumLength) bytes")
+    }
+  }
+
+  /// Counts the steps that a pattern may take on a text.
+  mutating func spendSteps(_ pattern: Int, _ text: Int) throws(DockerfileError) {
+    let (product, overflow) = pattern.multipliedReportingOverflow(by: text + 1)
+    steps += overflow ? ShellPattern.maximumWork : min(product, ShellPattern.maximumWork)
+    guard !overflow, steps <= ShellPattern.maximumWork else {
+      throw DockerfileError(.limit, "a pattern of \(pattern) characters on a value of \(text) is too much work")
+    }
   }
 }

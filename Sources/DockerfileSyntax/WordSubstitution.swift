@@ -1,6 +1,8 @@
 extension WordRun {
   /// `$name` or `${name…}`, from the dollar sign on.
-  mutating func dollar() throws(DockerfileError) -> String {
+  mutating func dollar() throws(DockerfileError) -> String { try noting { (run) throws(DockerfileError) in try run.substitution() } }
+
+  private mutating func substitution() throws(DockerfileError) -> String {
     position += 1
     guard peek == "{" else {
       let name = name()
@@ -41,8 +43,11 @@ extension WordRun {
   }
 
   private mutating func operand(until stop: Unicode.Scalar, keepingEscapes: Bool) throws(DockerfileError) -> String {
+    operands += 1
     do {
-      return try read(until: stop, keepingEscapes: keepingEscapes).text
+      let text = try read(until: stop, keepingEscapes: keepingEscapes).text
+      try spend(text.utf8.count)
+      return text
     } catch {
       guard error.code == .expansion, peek == nil else { throw error }
       throw failure("'\(stop)' is missing in \"${\"")
@@ -73,7 +78,7 @@ extension WordRun {
   }
 
   /// `${name#pattern}` and its kin: one mark takes the shortest match away, two the longest.
-  private func trimmed(_ value: String, pattern word: String, suffix: Bool) throws(DockerfileError) -> String {
+  private mutating func trimmed(_ value: String, pattern word: String, suffix: Bool) throws(DockerfileError) -> String {
     var scalars = Array(word.unicodeScalars)
     let isGreedy = scalars.first == (suffix ? "%" : "#")
     if isGreedy { scalars.removeFirst() }
@@ -82,6 +87,7 @@ extension WordRun {
       scalars = ShellPattern.reversed(scalars)
       text.reverse()
     }
+    try spendSteps(scalars.count, text.count)
     var pattern = try ShellPattern(scalars, text: text, isGreedy: isGreedy)
     guard let end = pattern.match(at: 0) else { return value }
     text.removeFirst(end)
@@ -98,12 +104,15 @@ extension WordRun {
     let value = try lookUp(name)
     if lexer.keepsUnset, value == nil { return "${\(name)/\(word)/\(replacement)}" }
     let text = Array((value ?? "").unicodeScalars)
+    try spendSteps(word.unicodeScalars.count, text.count)
     var pattern = try ShellPattern(Array(word.unicodeScalars), text: text, isGreedy: true)
     let insert = Array(replacement.unicodeScalars)
     if !isEach {
       guard let match = pattern.firstMatch(from: 0) else { return value ?? "" }
       return (text[..<match.lowerBound] + insert + text[match.upperBound...]).text
     }
-    return try pattern.replacingAll(with: insert).text
+    let result = try pattern.replacingAll(with: insert).text
+    try spend(result.utf8.count)
+    return result
   }
 }

@@ -11,9 +11,13 @@ enum DockerfileFuzz {
       var last = 0
       for node in tree.nodes {
         try FuzzFinding.check(node.range.start.line > last && node.range.end.line <= lines, "a node at lines \(node.range) of \(lines)")
-        try FuzzFinding.check(node.flags.count == node.flagRanges.count, "flags without places")
+        try FuzzFinding.check(node.flags.count == node.flagRanges.count && node.arguments.count == node.argumentRanges.count, "words without places")
+        for range in node.flagRanges + node.argumentRanges + [node.keywordRange] + node.heredocPlaces.flatMap({ [$0.opening, $0.closing] }) {
+          try FuzzFinding.check(node.range.lines.contains(range.start.line) && node.range.lines.contains(range.end.line), "a word at \(range) of a node at \(node.range)")
+        }
         last = node.range.end.line
       }
+      try printAndParse(tree)
       let file = try Dockerfile(tree)
       for stage in file.stages {
         for var instruction in stage.instructions {
@@ -29,6 +33,22 @@ enum DockerfileFuzz {
     } catch let error as DockerfileError {
       if let range = error.range { try FuzzFinding.check(range.start.line >= 1 && range.end.line <= lines, "an error at lines \(range) of \(lines)") }
       _ = error.excerpt(source: source)
+    }
+  }
+
+  /// What was understood, written anew, is understood the same.
+  private static func printAndParse(_ tree: SyntaxTree) throws {
+    var text = tree.escape == "`" ? "# escape=`\n" : "# printed\n"
+    // A lone escape character is an instruction without a word, which is refused when it is given meaning.
+    let nodes = tree.nodes.filter { !$0.keyword.isEmpty }
+    guard !nodes.isEmpty else { return }
+    for node in nodes { text += node.original + "\n" + node.heredocs.map { $0.content + $0.name + "\n" }.joined() }
+    let again = try SyntaxTree.parse(text)
+    try FuzzFinding.check(again.nodes.count == nodes.count, "\(nodes.count) instructions are \(again.nodes.count) when written anew")
+    for (one, two) in zip(nodes, again.nodes) {
+      try FuzzFinding.check(
+        one.keyword == two.keyword && one.flags == two.flags && one.arguments == two.arguments && one.heredocs == two.heredocs && one.isJSON == two.isJSON,
+        "\(one.original) is understood otherwise when written anew")
     }
   }
 

@@ -14,6 +14,7 @@ package struct FuzzTarget: Sendable, CustomStringConvertible {
     FuzzTarget(name: "compression", maximumLength: 8 << 10, run: CompressionFuzz.run),
     FuzzTarget(name: "documents", maximumLength: 4 << 10, run: DocumentFuzz.run),
     FuzzTarget(name: "dockerfile", maximumLength: 4 << 10, run: DockerfileFuzz.parse),
+    FuzzTarget(name: "frontend", maximumLength: 2 << 10, run: FrontendFuzz.run),
     FuzzTarget(name: "words", maximumLength: 1 << 10, run: DockerfileFuzz.words),
     FuzzTarget(name: "ignore", maximumLength: 1 << 10, run: PatternFuzz.run),
     FuzzTarget(name: "registry", maximumLength: 4 << 10, run: RegistryFuzz.run),

@@ -73,6 +73,8 @@ public struct Environment: Hashable, Sendable {
       next += 1
     }
   }
+  /// How many there are.
+  public var count: Int { values.count }
   /// In order.
   public var entries: [(name: String, value: String)] { values.sorted { $0.value.order < $1.value.order }.map { ($0.key, $0.value.value) } }
   public var names: [String] { entries.map(\.name) }

@@ -49,7 +49,7 @@ import Testing
     Mistake(a + "ADD https://h/b.git?branch=a&tag=b /x\n", 2...2, "branch conflicts with tag", "https://host/repo.git"), Mistake(a + "ADD https://h/b.git?what=a /x\n", 2...2, "unexpected query \"what\"", nil),
     Mistake(a + "ADD --keep-git-dir=false https://h/b.git?keep-git-dir=1 /x\n", 2...2, "inconsistent keep-git-dir", "say it once"),
     Mistake(a + "ADD --checksum=ab https://h/b.git?checksum=cd /x\n", 2...2, "checksum mismatch", "say it once"),
-    Mistake(a + "COPY --chmod=999 a b\n", 2...2, "999", "--chmod=755"), Mistake(a + "STOPSIGNAL SIGNOPE\n", 2...2, "SIGNOPE", "SIGTERM"),
+    Mistake(a + "COPY --chmod=999 a b\n", 2...2, "999", "--chmod=755"), Mistake(a + "STOPSIGNAL SIGNOPE\n", 2...2, "SIGNOPE", "did you mean SIG"),
     Mistake(a + "COPY https://example.com/x /y\n", 2...2, "URL", "use ADD"), Mistake(a + "COPY git@github.com:a/b.git /x\n", 2...2, "git ref", "./git@github.com"),
     Mistake(a + "ADD --checksum=sha256:ab a b\n", 2...2, "checksum", "leave --checksum out"), Mistake(a + "RUN --mount=type=cache,target=/ x\n", 2...2, "invalid mount target", "below the root"),
     Mistake(a + "SHELL /bin/sh\n", 2...2, "SHELL", nil), Mistake(a + "COPY a\n", 2...2, "COPY", nil), Mistake(a + "ENV A\n", 2...2, "ENV", nil),

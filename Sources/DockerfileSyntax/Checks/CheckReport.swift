@@ -8,20 +8,27 @@ package struct CheckReport: Sendable {
     package var ranges: [SourceRange]
     /// A unified diff of what to write instead.
     package var patch: String
-    package init(rule: String, description: String = "", url: String = "", message: String, ranges: [SourceRange], patch: String = "") {
+    /// The word that it is about.
+    package var focus: SourceRange?
+    package init(
+      rule: String, description: String = "", url: String = "", message: String, ranges: [SourceRange], patch: String = "", focus: SourceRange? = nil
+    ) {
       (self.rule, self.description, self.url, self.message, self.ranges, self.patch) = (rule, description, url, message, ranges, patch)
+      self.focus = focus
     }
     package init(_ finding: CheckFinding) {
       self.init(
         rule: finding.rule.name, description: finding.rule.description, url: finding.rule.url, message: finding.message, ranges: finding.ranges,
-        patch: finding.patch ?? "")
+        patch: finding.patch ?? "", focus: finding.focus)
     }
   }
   /// Why the file cannot be built at all.
   package struct Failure: Sendable {
     package var message: String
     package var ranges: [SourceRange]
-    package init(message: String, ranges: [SourceRange]) { (self.message, self.ranges) = (message, ranges) }
+    /// The word at fault.
+    package var focus: SourceRange?
+    package init(message: String, ranges: [SourceRange], focus: SourceRange? = nil) { (self.message, self.ranges, self.focus) = (message, ranges, focus) }
   }
   package var entries: [Entry]
   package var source: String
@@ -36,13 +43,13 @@ package struct CheckReport: Sendable {
     }.map(\.element)
     return sorted.map { entry in
       "\nWARNING: \(entry.rule)" + (entry.url.isEmpty ? "" : " - \(entry.url)") + "\n\(entry.message)\n"
-        + (SourceExcerpt.render(source: source, fileName: fileName, ranges: entry.ranges) ?? "") + (entry.patch.isEmpty ? "" : entry.patch)
+        + (SourceExcerpt.render(source: source, fileName: fileName, ranges: entry.ranges, focus: entry.focus) ?? "") + (entry.patch.isEmpty ? "" : entry.patch)
     }.joined()
   }
 
   /// The mistake with its lines; nil when there is none.
   package func failureText(fileName: String) -> String? {
-    failure.map { $0.message + "\n" + (SourceExcerpt.render(source: source, fileName: fileName, ranges: $0.ranges) ?? "") }
+    failure.map { $0.message + "\n" + (SourceExcerpt.render(source: source, fileName: fileName, ranges: $0.ranges, focus: $0.focus) ?? "") }
   }
 }
 

@@ -92,9 +92,11 @@ package struct CheckFinding: Sendable, Hashable {
   package var ranges: [SourceRange]
   /// What to write instead, as a unified diff; rules of our own have it where it can be said.
   package var patch: String?
+  /// The word that it is about.
+  package var focus: SourceRange?
 
-  package init(_ rule: CheckRule, _ message: String, ranges: [SourceRange], patch: String? = nil) {
-    (self.rule, self.message, self.ranges, self.patch) = (rule, message, ranges, patch)
+  package init(_ rule: CheckRule, _ message: String, ranges: [SourceRange], patch: String? = nil, focus: SourceRange? = nil) {
+    (self.rule, self.message, self.ranges, self.patch, self.focus) = (rule, message, ranges, patch, focus)
   }
 
   /// `Rule: message (line 3)`: how a build's progress shows it.

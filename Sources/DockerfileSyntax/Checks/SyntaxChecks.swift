@@ -20,10 +20,10 @@ extension Dockerfile {
     for stage in stages {
       guard let name = stage.name else { continue }
       if name == "context" || name == "scratch" {
-        checks.report(.reservedStageName, "Stage name should not use the same name as reserved stage \(name.quoted)", at: stage.origin.range)
+        checks.report(.reservedStageName, "Stage name should not use the same name as reserved stage \(name.quoted)", in: stage.origin, "as " + name, name)
       }
       if !seen.insert(name).inserted {
-        checks.report(.duplicateStageName, "Duplicate stage name \(name.quoted), stage names should be unique", at: stage.origin.range)
+        checks.report(.duplicateStageName, "Duplicate stage name \(name.quoted), stage names should be unique", in: stage.origin, name)
       }
     }
   }
@@ -37,7 +37,7 @@ extension Dockerfile {
     for origin in origins where origin.keyword != (isLower ? origin.keyword.lowercased() : origin.keyword.uppercased()) {
       checks.report(
         .consistentInstructionCasing,
-        "Command '\(origin.keyword)' should match the case of the command majority (\(isLower ? "lowercase" : "uppercase"))", at: origin.range)
+        "Command '\(origin.keyword)' should match the case of the command majority (\(isLower ? "lowercase" : "uppercase"))", in: origin, origin.keyword)
     }
   }
 }
@@ -50,14 +50,14 @@ struct InstructionChecks {
   /// `built` is nil before the instruction was given its meaning.
   func run() -> (InstructionBuilder.Built) -> Void {
     switch node.keyword.asciiLowercased {
-    case "maintainer": scope.report(.maintainerDeprecated, "Maintainer instruction is deprecated in favor of using label", at: node.range)
+    case "maintainer": scope.report(.maintainerDeprecated, "Maintainer instruction is deprecated in favor of using label", at: node.range, word: node.keywordRange)
     case "from":
       let words = node.arguments
       if words.count == 3, words[2] != words[2].lowercased() {
-        scope.report(.stageNameCasing, "Stage name '\(words[2])' should be lowercase", at: node.range)
+        scope.report(.stageNameCasing, "Stage name '\(words[2])' should be lowercase", at: node.range, word: node.range(ofArgument: 2))
       }
       if words.count >= 3, !matchesCase(words[1]) {
-        scope.report(.fromAsCasing, "'\(words[1])' and '\(node.keyword)' keywords' casing do not match", at: node.range)
+        scope.report(.fromAsCasing, "'\(words[1])' and '\(node.keyword)' keywords' casing do not match", at: node.range, word: node.range(ofArgument: 1))
       }
     default: break
     }

@@ -67,7 +67,7 @@ struct CallAnswer: Sendable {
   /// What goes to standard output, what is an error after it, and the exit status.
   func rendered() throws -> (output: String, error: String?, status: Int32) {
     if call.name == "lint", !call.isJSON, let several = try severalReports() { return several }
-    let report = call.name == "lint" ? try CheckReport(json: documents["result.json"] ?? []) : nil
+    let report = call.name == "lint" ? try CheckReport(json: documents["result.json"] ?? [], places: documents["result.places"] ?? []) : nil
     var out = ""
     if call.isJSON {
       out = text("result.json") + "\n"
@@ -93,7 +93,7 @@ extension CallAnswer {
     var out = "", error: String?, count = 0
     for (i, source) in sources.enumerated() {
       let name = source["filename"]?.stringValue ?? fileName
-      let report = try CheckReport(json: documents["result.json"] ?? [], source: i)
+      let report = try CheckReport(json: documents["result.json"] ?? [], places: documents["result.places"] ?? [], source: i)
       out += report.text(fileName: name)
       count += report.entries.count
       if error == nil { error = report.failureText(fileName: name) }
@@ -105,19 +105,29 @@ extension CallAnswer {
 }
 
 extension CheckReport {
-  /// Reads `result.json`, of any frontend; what is about the source at a place.
-  init(json bytes: [UInt8], source place: Int = 0) throws {
+  /// Reads `result.json`, of any frontend, and the words that it is about, of ours; what is about the source at a place.
+  init(json bytes: [UInt8], places: [UInt8] = [], source place: Int = 0) throws {
     guard let document = try? JSONValue(parsing: bytes) else { throw BuildError(.internal, .build, "the frontend's answer is no JSON") }
     func isHere(_ item: JSONValue) -> Bool { (item["location"]?["sourceIndex"]?.intValue ?? 0) == Int64(place) }
     let sources = document["sources"]?.arrayValue ?? []
     let source = (sources.indices.contains(place) ? sources[place] : nil)?["data"]?.stringValue.flatMap(MetadataFile.base64) ?? []
-    let entries = (document["warnings"]?.arrayValue ?? []).filter(isHere).map { warning in
+    let words = try? JSONValue(parsing: places), focuses = words?["warnings"]?.arrayValue ?? []
+    let entries = (document["warnings"]?.arrayValue ?? []).enumerated().filter { isHere($0.element) }.map { i, warning in
       Entry(
         rule: warning["ruleName"]?.stringValue ?? "", description: warning["description"]?.stringValue ?? "", url: warning["url"]?.stringValue ?? "",
-        message: warning["detail"]?.stringValue ?? "", ranges: Self.ranges(warning["location"]), patch: warning["patch"]?.stringValue ?? "")
+        message: warning["detail"]?.stringValue ?? "", ranges: Self.ranges(warning["location"]), patch: warning["patch"]?.stringValue ?? "",
+        focus: i < focuses.count ? Self.focus(focuses[i]) : nil)
     }
-    let failure = document["buildError"].flatMap { isHere($0) ? $0 : nil }.map { Failure(message: $0["message"]?.stringValue ?? "", ranges: Self.ranges($0["location"])) }
+    let failure = document["buildError"].flatMap { isHere($0) ? $0 : nil }.map {
+      Failure(message: $0["message"]?.stringValue ?? "", ranges: Self.ranges($0["location"]), focus: Self.focus(words?["buildError"]))
+    }
     self.init(entries: entries, source: String(decoding: source, as: UTF8.self), failure: failure)
+  }
+
+  private static func focus(_ place: JSONValue?) -> SourceRange? {
+    let numbers = (place?.arrayValue ?? []).compactMap { $0.intValue.flatMap { Int(exactly: $0) } }
+    guard numbers.count == 4, numbers.allSatisfy({ $0 >= 0 }) else { return nil }
+    return SourceRange(start: SourcePosition(line: numbers[0], column: numbers[1]), end: SourcePosition(line: numbers[2], column: numbers[3]))
   }
 
   private static func ranges(_ location: JSONValue?) -> [SourceRange] {
