@@ -13,6 +13,8 @@ extension Converter {
       var needsMore = false
       for stage in table.stages where reachable.contains(ObjectIdentifier(stage)) {
         stage.inherit()
+        // An image that is only read from runs nothing, its triggers included. (To look for what those read would not end where an image's trigger names the image.)
+        if stage.isImplicit { continue }
         var triggers = stage.image.config.onBuild
         if let base = stage.base, !stage.readsOnbuildOfBase {
           for command in base.commands { if case .onbuild(let onbuild) = command.instruction { triggers.append(onbuild.expression) } }

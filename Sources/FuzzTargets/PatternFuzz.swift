@@ -23,8 +23,10 @@ enum PatternFuzz {
     var at = ""
     var pruned: String?
     var visit: PatternList.Visit?
-    for part in path.split(separator: "/") {
-      at = at.isEmpty ? String(part) : at + "/" + part
+    // By bytes: a slash and a mark after it are one Character.
+    for part in path.utf8.split(separator: UInt8(ascii: "/")) {
+      let part = String(decoding: part, as: UTF8.self)
+      at = at.isEmpty ? part : at + "/" + part
       let next = list.visit(at, in: folder)
       if next.isExcluded, pruned == nil, list.canPrune(excludedFolder: at) { pruned = at }
       folder = next.folder
