@@ -211,7 +211,7 @@ struct WordRun {
   /// Counts the steps that a pattern may take on a text.
   mutating func spendSteps(_ pattern: Int, _ text: Int) throws(DockerfileError) {
     let (product, overflow) = pattern.multipliedReportingOverflow(by: text + 1)
-    steps += overflow ? ShellPattern.maximumWork : min(product, ShellPattern.maximumWork)
+    steps += overflow ? ShellPattern.maximumWork + 1 : min(product, ShellPattern.maximumWork + 1)
     guard !overflow, steps <= ShellPattern.maximumWork else {
       throw DockerfileError(.limit, "a pattern of \(pattern) characters on a value of \(text) is too much work")
     }

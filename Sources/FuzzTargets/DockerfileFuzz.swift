@@ -41,7 +41,9 @@ enum DockerfileFuzz {
     var text = tree.escape == "`" ? "# escape=`\n" : "# printed\n"
     // A lone escape character is an instruction without a word, which is refused when it is given meaning.
     let nodes = tree.nodes.filter { !$0.keyword.isEmpty }
-    guard !nodes.isEmpty else { return }
+    // An escape character that a continuation left at an end would be one again.
+    func continues(_ text: String) -> Bool { text.unicodeScalars.last { $0 != " " && $0 != "\t" } == tree.escape }
+    guard !nodes.isEmpty, !nodes.contains(where: { continues($0.original) }) else { return }
     for node in nodes { text += node.original + "\n" + node.heredocs.map { $0.content + $0.name + "\n" }.joined() }
     let again = try SyntaxTree.parse(text)
     try FuzzFinding.check(again.nodes.count == nodes.count, "\(nodes.count) instructions are \(again.nodes.count) when written anew")
