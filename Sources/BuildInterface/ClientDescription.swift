@@ -8,6 +8,10 @@ package struct ClientDescription: Sendable {
   package var secrets: [String: SecretSource]
   /// Destinations of exporters by output id.
   package var exports: [String: ExportTarget]
+  /// Streams by their names (`UploadService`).
+  package var uploads: [String: ClientUpload] = [:]
+  /// Paths of OCI layouts by the names that LLB uses.
+  package var layouts: [String: String] = [:]
   package init(directories: [String: String] = [:], secrets: [String: SecretSource] = [:], exports: [String: ExportTarget] = [:]) {
     self.directories = directories
     self.secrets = secrets

@@ -6,6 +6,43 @@ package protocol ClientServices: Sendable {
   var secrets: any SecretService { get }
   var credentials: any CredentialService { get }
   var exports: any ExportService { get }
+  /// None unless the client says otherwise.
+  var uploads: any UploadService { get }
+  /// None unless the client says otherwise.
+  var layouts: any LayoutService { get }
+}
+
+extension ClientServices {
+  package var uploads: any UploadService { NoOffers() }
+  package var layouts: any LayoutService { NoOffers() }
+}
+
+/// Of a client that offers neither uploads nor layouts.
+private struct NoOffers: UploadService, LayoutService {
+  func upload(id: String) async throws -> ClientUpload { throw BuildError(.notFound, .usage, "the build asks for the upload \"\(id)\", which was not given") }
+  func layout(id: String) async throws -> LocalDirectory { throw BuildError(.notFound, .usage, "the build asks for the OCI layout \"\(id)\", which was not given") }
+}
+
+/// Streams of the client, which builds name as `http://buildkit-session/ID`: a context from standard input.
+package protocol UploadService: Sendable {
+  /// Can be read once. Throws `BuildError.notFound` when the client offers none by that name.
+  func upload(id: String) async throws -> ClientUpload
+}
+
+/// An open descriptor, and what was read of it already. Whoever made it closes it.
+package struct ClientUpload: Sendable {
+  /// The host in addresses of uploads.
+  package static let host = "buildkit-session"
+  package static func address(_ id: String) -> String { "http://\(host)/\(id)" }
+  package var head: [UInt8]
+  package var descriptor: Int32
+  package init(head: [UInt8], descriptor: Int32) { (self.head, self.descriptor) = (head, descriptor) }
+}
+
+/// OCI image layouts of the client, by the names that LLB uses.
+package protocol LayoutService: Sendable {
+  /// Throws `BuildError.notFound` when the client offers none by that name.
+  func layout(id: String) async throws -> LocalDirectory
 }
 
 /// Local directories of the client: `context`, `dockerfile`, and named contexts.

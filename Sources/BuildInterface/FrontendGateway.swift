@@ -10,12 +10,25 @@ package protocol FrontendReference: Sendable {
   func readFile(_ path: String, limit: Int) async throws -> [UInt8]
   /// Whether the path exists (a symlink at the end is not followed).
   func exists(_ path: String) async throws -> Bool
+  /// The file's first bytes: `count`, or fewer where there are no more. Throws `BuildError.notFound`.
+  func readStart(of path: String, count: Int) async throws -> [UInt8]
+  /// The names in a directory, sorted; those of directories end in a slash. Throws `BuildError.notFound`.
+  func entries(_ directory: String) async throws -> [String]
+}
+
+extension FrontendReference {
+  package func readStart(of path: String, count: Int) async throws -> [UInt8] { Array(try await readFile(path, limit: 1 << 30).prefix(count)) }
+  /// What lies there cannot be listed.
+  package func entries(_ directory: String) async throws -> [String] { throw BuildError(.notFound, .build, "\(directory) cannot be listed") }
 }
 
 /// All that a frontend may ask of the engine: solve, resolve, warn.
 package protocol FrontendGateway: Sendable {
   /// Makes a lazy reference of the definition's result; nothing runs yet.
   func solve(_ definition: Pb_Definition) async throws -> any FrontendReference
+  /// The time of what a source gives, before it is fetched where that can be told: of a git commit; of a file of the web as its server says, else of the newest file in
+  /// it if it is an archive. nil for what has none. `logName` is the progress line.
+  func time(of source: Pb_SourceOp, logName: String) async throws -> Timestamp?
   /// The config of an image. `logName` is the progress line, `[internal] load metadata for …`.
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage
   /// Shows a warning; `vertex` is the digest of the vertex it is about.
@@ -24,6 +37,11 @@ package protocol FrontendGateway: Sendable {
   func progress<T: Sendable>(named name: String, _ body: @Sendable () async throws -> T) async throws -> T
   /// The build's fixed facts.
   var environment: FrontendEnvironment { get }
+}
+
+extension FrontendGateway {
+  /// Nothing has a time.
+  package func time(of source: Pb_SourceOp, logName: String) async throws -> Timestamp? { nil }
 }
 
 package struct FrontendEnvironment: Sendable {
@@ -56,6 +74,10 @@ package struct ImageResolveOptions: Sendable {
   package var platform: Platform
   package var mode: ImageResolveMode
   package var logName: String
+  /// Nobody asked for the platform: it is the build's own.
+  package var isPlatformImplied = false
+  /// The client's OCI layout (`LayoutService`) that is asked instead of a registry; the name is then only a name, and its digest says which image.
+  package var layout: String?
   package init(platform: Platform, mode: ImageResolveMode = .default, logName: String = "") {
     self.platform = platform
     self.mode = mode

@@ -35,24 +35,6 @@ extension Converter {
     return (environment, declared)
   }
 
-  /// SOURCE_DATE_EPOCH, from a build argument or a global ARG: the time of everything that is written. Its value becomes canonical.
-  mutating func readEpoch() throws {
-    let name = "SOURCE_DATE_EPOCH"
-    guard let text = buildArguments[name] ?? globals[name].flatMap({ $0.isEmpty ? nil : $0 }) else { return }
-    // A context on the client's disk has no time of its own (and there are no others yet): none is taken, as with BuildKit.
-    if !text.isEmpty, text != "context" {
-      guard let seconds = Int64(text) else {
-        throw BuildError(
-          .unimplemented, .usage, "SOURCE_DATE_EPOCH=\(text.prefix(100)): a time taken from a build source is not supported yet",
-          suggestion: "give seconds since 1970, as in SOURCE_DATE_EPOCH=$(git log -1 --pretty=%ct)")
-      }
-      epoch = Timestamp(seconds: seconds)
-    }
-    let canonical = epoch.map { String($0.seconds) }
-    if buildArguments[name] != nil { buildArguments[name] = canonical }
-    if globals[name] != nil { globals[name] = canonical }
-  }
-
   /// ARG within a stage. A build argument wins over the default; without either, a global of the name counts.
   func dispatchArg(_ stage: StageState, _ arg: ArgInstruction, _ checks: CheckScope) throws {
     var declared: [String] = []

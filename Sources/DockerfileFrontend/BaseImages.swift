@@ -33,6 +33,13 @@ extension Converter {
     var reference: Reference
     var platform: Platform
     var options: ImageResolveOptions
+    /// What is taken in place of the image.
+    var context: NamedContexts.Found?
+  }
+  private enum Base: Sendable { case image(ResolvedImage), context(NamedContexts.Loaded) }
+  private struct Found: Sendable {
+    var lookup: Lookup
+    var result: Result<Base, any Error>
   }
 
   private func resolveBases(needed: Set<ObjectIdentifier>) async throws {
@@ -40,50 +47,61 @@ extension Converter {
     for (i, stage) in table.stages.enumerated() where stage.base == nil && !stage.isDispatched && !stage.isResolved {
       let isNeeded = needed.contains(ObjectIdentifier(stage))
       stage.isResolved = isNeeded
-      if stage.baseName == Converter.scratchName {
+      if stage.baseName == Converter.scratchName, stage.replacement == nil {
         useScratch(stage)
         continue
       }
       let lookup = try lookup(stage, index: i)
-      stage.baseName = lookup.reference.description
+      if stage.replacement == nil { stage.baseName = lookup.reference.description }
       if isNeeded { lookups.append(lookup) }
     }
-    let resolve = request.resolveImage
-    let found = try await withThrowingTaskGroup(of: (Lookup, Result<ResolvedImage, any Error>).self) { group in
-      for lookup in lookups {
-        group.addTask { (lookup, await Self.result { try await resolve(lookup.reference, lookup.options) }) }
-      }
-      var found: [(Lookup, Result<ResolvedImage, any Error>)] = []
+    let (resolve, contexts) = (request.resolveImage, request.contexts)
+    let found = try await withThrowingTaskGroup(of: Found.self) { group in
+      for lookup in lookups { group.addTask { Found(lookup: lookup, result: await Self.base(lookup, contexts, resolve)) } }
+      var found: [Found] = []
       for try await result in group { found.append(result) }
-      return found.sorted { $0.0.index < $1.0.index }
+      return found.sorted { $0.lookup.index < $1.lookup.index }
     }
     var failures: [any Error] = []
-    for (lookup, result) in found {
-      let stage = table.stages[lookup.index]
-      switch result {
-      case .success(let image): try located(at: stage.origin) { try use(image, for: stage, lookup) }
+    for one in found {
+      let lookup = one.lookup, stage = table.stages[lookup.index]
+      switch one.result {
+      case .success(.image(let image)): try located(at: stage.origin) { try use(image, for: stage, lookup) }
+      case .success(.context(let context)): try located(at: stage.origin) { try use(context, for: stage, lookup) }
       case .failure(let error): failures.append(baseFailure(error, of: stage, lookup))
       }
     }
     if !failures.isEmpty { throw ManyFailures.one(of: failures) }
   }
 
-  /// A function of its own: Swift 6.3 optimises a closure that returns a tuple from its `do` and another from its `catch` into wrong elements.
-  private static func result(_ body: () async throws -> ResolvedImage) async -> Result<ResolvedImage, any Error> {
-    do { return .success(try await body()) } catch { return .failure(error) }
+  private static func base(
+    _ lookup: Lookup, _ contexts: NamedContexts?, _ resolve: @Sendable (Reference, ImageResolveOptions) async throws -> ResolvedImage
+  ) async -> Result<Base, any Error> {
+    do {
+      if let context = lookup.context, let contexts { return .success(.context(try await contexts.load(context))) }
+      return .success(.image(try await resolve(lookup.reference, lookup.options)))
+    } catch { return .failure(error) }
+  }
+
+  private static func emptyImage(_ platform: Platform) -> ImageConfig {
+    var image = ImageConfig(platform: platform)
+    image.config.workingDir = "/"
+    if platform.os != "windows" { image.config.env = ["PATH=" + Converter.defaultPath] }
+    return image
   }
 
   private func useScratch(_ stage: StageState) {
     stage.state = graph.scratch
-    var image = ImageConfig(platform: targetPlatform)
-    image.config.workingDir = "/"
-    if targetPlatform.os != "windows" { image.config.env = ["PATH=" + Converter.defaultPath] }
-    stage.image = image
+    stage.image = Converter.emptyImage(targetPlatform)
     stage.platform = targetPlatform
     if stage.isImplicit { stage.isDispatched = true }
   }
 
   private func lookup(_ stage: StageState, index: Int) throws -> Lookup {
+    if let context = stage.replacement, let name = try? Reference(parsing: context.name) {
+      let platform = context.platform ?? targetPlatform
+      return Lookup(index: index, reference: name, platform: platform, options: ImageResolveOptions(platform: platform), context: context)
+    }
     let reference: Reference
     do { reference = try Reference(parsing: stage.baseName).withDefaultTag } catch {
       throw failure(
@@ -91,6 +109,9 @@ extension Converter {
         suggestion: argumentAdvice(for: stage.writtenBase, where: "FROM") ?? Converter.imageAdvice(stage.baseName))
     }
     let platform = stage.platform ?? targetPlatform
+    if let context = request.contexts?.find(reference.description, platform: platform) {
+      return Lookup(index: index, reference: reference, platform: platform, options: ImageResolveOptions(platform: platform), context: context)
+    }
     let prefix = "[" + (options.isMultiPlatform ? platform.fullDescription + " " : "") + "internal]"
     return Lookup(
       index: index, reference: reference, platform: platform,
@@ -127,10 +148,44 @@ extension Converter {
     if stage.isImplicit { stage.isDispatched = true }
   }
 
+  /// What has the place of a stage, or of its base.
+  private func use(_ context: NamedContexts.Loaded, for stage: StageState, _ lookup: Lookup) throws {
+    let state: State
+    if let directory = context.directory {
+      let input = "context:\(lookup.index)"
+      stage.contextDirectory = (input, directory)
+      state = graph.placeholder(input)
+    } else {
+      state = try context.state?(graph) ?? graph.scratch
+    }
+    stage.state = state
+    if stage.replacement != nil {
+      stage.isDispatched = true
+      // BuildKit leaves the platform empty where there is no image, and then nobody can run what is built on it.
+      var image = context.config ?? ImageConfig(platform: lookup.platform)
+      image.created = nil
+      stage.image = image
+      if let config = context.config { stage.state.platform = config.platform }
+      if context.config != nil, !image.platform.os.isEmpty, !image.platform.architecture.isEmpty { stage.platform = image.platform }
+      return
+    }
+    var image = context.config ?? Converter.emptyImage(lookup.platform)
+    stage.baseImage = image
+    image.created = nil
+    stage.image = image
+    stage.state.platform = lookup.platform
+    stage.platform = lookup.platform
+    if stage.isImplicit { stage.isDispatched = true }
+  }
+
   /// The gateway's own words (not found, no such platform and which there are…), at the FROM, COPY or mount that asked.
   private func baseFailure(_ error: any Error, of stage: StageState, _ lookup: Lookup) -> any Error {
     if error is CancellationError { return error }
     var failure = (error as? BuildError) ?? BuildError(.unavailable, .registry, "\(error)", cause: error)
+    guard lookup.context == nil else {
+      if failure.sources.isEmpty { failure.sources.append(request.sourceMap.place(stage.origin.range)) }
+      return failure
+    }
     let name = lookup.reference.familiar
     if !failure.message.contains(name), !failure.message.contains(lookup.reference.description) { failure.message = "\(name): \(failure.message)" }
     failure.sources.append(request.sourceMap.place(stage.origin.range, word: stage.origin.range(of: stage.writtenBase)))

@@ -19,6 +19,10 @@ struct ConversionRequest: Sendable {
   var mode: ConversionMode = .build
   /// What the context is without.
   var ignored: PatternList? = nil
+  /// nil: there are none.
+  var contexts: NamedContexts? = nil
+  /// nil: no source has a time.
+  var times: SourceTimes? = nil
   var resolveImage: @Sendable (Reference, ImageResolveOptions) async throws -> ResolvedImage
   /// The build context, restricted to what the given paths need (none: all of it).
   var mainContext: @Sendable (Graph, _ followPaths: [String]) throws -> State
@@ -106,7 +110,7 @@ struct Converter {
     let target = options.target.isEmpty ? last.name ?? "" : options.target
     checkBasesWithDefaults(stageName: target)
     (globals, declared) = try globalArguments(stageName: target, given: buildArguments)
-    try readEpoch()
+    try await readEpoch()
     try addStages()
     let stage = try targetStage()
     try findDependencies()
@@ -127,7 +131,13 @@ struct Converter {
     for (key, value) in options.labels { stage.image.config.labels[key] = value }
     try failOnFindings()
     let context = try request.mainContext(graph, Converter.followPaths(contextPaths))
-    let definition = try stage.state.marshal(MarshalOptions(platform: targetPlatform, inputs: [Converter.contextInput: context]))
+    stage.readPaths.paths.insert("/")
+    var inputs = [Converter.contextInput: context]
+    // Which of a named directory's files are needed is known only now.
+    for stage in table.stages {
+      if let directory = stage.contextDirectory { inputs[directory.input] = directory.directory.state(in: graph, followPaths: Converter.followPaths(stage.readPaths.paths)) }
+    }
+    let definition = try stage.state.marshal(MarshalOptions(platform: targetPlatform, inputs: inputs))
     var image = stage.image
     if !isImplicitTarget {
       let isSame = targetPlatform.os == image.platform.os && targetPlatform.architecture == image.platform.architecture

@@ -51,7 +51,9 @@ extension Converter {
       keyword: "COPY", origin: copy.origin, sources: copy.sources, owner: copy.owner ?? "", mode: copy.mode ?? "", excludes: copy.excludes, parents: copy.parents, link: copy.link,
       from: from, ignored: command.sources.isEmpty ? request.ignored : nil, checks: checks)
     try copyFiles(step, in: stage, command)
-    if command.sources.isEmpty { for path in step.sources.paths { stage.readContext(path) } }
+    for path in step.sources.paths {
+      if let source = command.sources.first { source.readPaths.paths.insert(SlashPath.join("/", path)) } else { stage.readContext(path) }
+    }
   }
 
   private func copyFiles(_ step: FileStep, in stage: StageState, _ command: StageState.Command) throws {

@@ -9,6 +9,8 @@ extension Converter {
   func dispatchRun(_ stage: StageState, _ run: RunInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
     if run.security == .insecure { try refuse("RUN --security=insecure", at: run.origin, instead: "leave --security out if the step does without further privileges") }
     if !run.devices.isEmpty { try refuse("RUN --device", at: run.origin, instead: "leave --device out if the step does without the device") }
+    // It can read any file of its root.
+    stage.readPaths.paths.insert("/")
     let environment = stage.state.environment
     let words = StateWords(environment)
     var raw = WordLexer(escape: lexer.escape)

@@ -47,7 +47,7 @@ package struct DockerfileFrontend: Frontend {
   private func job(for variant: PlatformVariants.Variant, _ gateway: any FrontendGateway, _ images: ImageLookup) async throws -> FrontendJob {
     var environment = gateway.environment
     environment.attributes = variant.attributes
-    let context = try BuildContext(environment, variant.options)
+    let context = try await BuildContext(environment, variant.options, gateway)
     let source = try await context.readDockerfile(gateway)
     if environment.attributes["cmdline"] == nil { try OwnSyntax.check(source, buildArguments: variant.options.buildArguments) }
     return FrontendJob(gateway: gateway, images: images, context: context, source: source, options: variant.options, places: variant.places, log: CheckLog())
@@ -159,6 +159,13 @@ struct FrontendJob: Sendable {
   /// Of the platforms it is for, in the build's list.
   let places: [Int]
   let log: CheckLog
+  private let times = SourceTimes.Lookups()
+
+  init(
+    gateway: any FrontendGateway, images: ImageLookup, context: BuildContext, source: BuildContext.Source, options: FrontendOptions, places: [Int], log: CheckLog
+  ) {
+    (self.gateway, self.images, self.context, self.source, self.options, self.places, self.log) = (gateway, images, context, source, options, places, log)
+  }
 
   func parse(_ checks: CheckScope) throws -> Dockerfile {
     do { return try Dockerfile(SyntaxTree.parse(bytes: source.map.data), checks: checks) } catch let error as DockerfileError { throw error.buildError(in: source.map) }
@@ -176,6 +183,8 @@ struct FrontendJob: Sendable {
     // A question is answered for the machine that builds; a file for another system alone is looked at as that one builds it.
     request.platforms = places.filter(options.platforms.indices.contains).map { options.platforms[$0] }
     if mode != .build, let first = request.platforms.first, !request.platforms.contains(where: { $0.os == options.buildPlatform.os }) { request.target = first }
+    request.contexts = NamedContexts(options: options, environment: gateway.environment, gateway: gateway, images: images)
+    request.times = SourceTimes(gateway: gateway, context: context, lookups: times)
     request.checks = checks
     request.ignored = excludes.isEmpty ? nil : try? PatternList(excludes)
     return request
@@ -245,6 +254,7 @@ final class ImageLookup: Sendable {
     var platform: Platform
     var mode: BuildInterface.ImageResolveMode
     var logName: String
+    var layout: String?
   }
   private let gateway: any FrontendGateway
   private let lookups = Mutex<[Key: Task<ResolvedImage, any Error>]>([:])
@@ -252,7 +262,7 @@ final class ImageLookup: Sendable {
   init(_ gateway: any FrontendGateway) { self.gateway = gateway }
 
   func resolve(_ reference: Reference, _ options: ImageResolveOptions) async throws -> ResolvedImage {
-    let key = Key(reference: reference, platform: options.platform, mode: options.mode, logName: options.logName)
+    let key = Key(reference: reference, platform: options.platform, mode: options.mode, logName: options.logName, layout: options.layout)
     let task = lookups.withLock { lookups in
       if let running = lookups[key] { return running }
       let new = Task { [gateway] in try await gateway.resolveImage(reference, options: options) }

@@ -33,6 +33,8 @@ struct FrontendOptions: Sendable {
   var contextSubdirectory: String?
   /// Sessions that have a local source, by its name.
   var localSessions: [String: String] = [:]
+  /// What stands for names of stages and images (`NamedContexts`), by name or `name::platform`.
+  var contexts: [String: String] = [:]
   /// Findings of rules that the Dockerfile reference does not have fail a build, too, where findings do.
   var failsOnOwnChecks = false
   var sessionID = ""
@@ -53,6 +55,7 @@ struct FrontendOptions: Sendable {
       if let name = key.dropping(prefix: "build-arg:") { buildArguments[name] = value }
       if let name = key.dropping(prefix: "label:") { labels[name] = value }
       if let name = key.dropping(prefix: "local-sessionid:") { localSessions[name] = value }
+      if let name = key.dropping(prefix: NamedContexts.attributePrefix) { contexts[name] = value }
     }
     if let name = attributes["filename"] { filename = name }
     target = attributes["target"] ?? ""
@@ -129,14 +132,18 @@ struct FrontendOptions: Sendable {
     BuildError(.unimplemented, .usage, "\(what) is not supported yet", suggestion: suggestion)
   }
 
+  /// By their names in `frontend.caps`.
+  private static let capabilities: Set<String> = [
+    "moby.buildkit.frontend.inputs", "moby.buildkit.frontend.subrequests", "moby.buildkit.frontend.contexts", "moby.buildkit.frontend.gitquerystring",
+  ]
+
   /// Attributes that change the result and that this frontend cannot follow are refused, never dropped.
   private static func refuseWhatIsNotServed(_ attributes: [String: String]) throws {
     for (key, value) in attributes.sorted(by: { $0.key < $1.key }) {
-      if let name = key.dropping(prefix: "context:") { throw unsupported("a named context (\(name)=\(value))", instead: "name the image or the folder in the Dockerfile itself, or take it from an ARG") }
       if key == "attest:sbom" { throw unsupported("an SBOM attestation made while building", instead: "build with --sbom=false") }
       if key == "override-copy-image", !value.isEmpty { throw BuildError(.invalidArgument, .usage, "override-copy-image no longer exists: copies need no helper image") }
       if key == "frontend.caps" {
-        for capability in value.split(separator: ",") where !["moby.buildkit.frontend.inputs", "moby.buildkit.frontend.subrequests"].contains(capability) && !capability.contains("+forward") {
+        for capability in value.split(separator: ",") where !capabilities.contains(String(capability.prefix { $0 != "+" })) && !capability.contains("+forward") {
           throw BuildError(.unimplemented, .usage, "the frontend capability \(capability) is not supported yet")
         }
       }

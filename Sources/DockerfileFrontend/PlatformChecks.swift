@@ -12,7 +12,7 @@ extension Converter {
     guard checks.log != nil else { return }
     checkShadowedArguments()
     checkSystemCommands()
-    let reachable = target.reachable.filter { !$0.isImplicit }
+    let reachable = target.reachable.filter { !$0.isImplicit && $0.replacement == nil }
     for stage in table.stages where reachable.contains(where: { $0 === stage }) {
       checkSharedCaches(stage)
       checkCrossCompiling(stage, target, reachable)

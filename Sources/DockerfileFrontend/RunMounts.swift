@@ -8,7 +8,6 @@ internal import PathPatterns
 extension Converter {
   /// Adds the mounts of a RUN to its command.
   func add(_ mounts: [RunMount], of run: RunInstruction, to exec: inout ExecOptions, _ stage: StageState, _ command: StageState.Command) throws {
-    // A RUN can read any file of its root.
     for (i, mount) in mounts.enumerated() {
       let source = i < command.sources.count ? command.sources[i] : nil
       switch mount.kind {
@@ -21,7 +20,8 @@ extension Converter {
         try refuse("RUN --mount=type=ssh", at: run.origin, instead: "hand the step a key or a token with --mount=type=secret")
       case .bind, .cache, .tmpfs:
         exec.mounts.append(try execMount(mount, of: run, stage, source))
-        if mount.from.isEmpty, mount.kind != .cache { stage.contextPaths.insert(SlashPath.join("/", mount.source)) }
+        let path = SlashPath.join("/", mount.source)
+        if mount.from.isEmpty, mount.kind != .cache { stage.contextPaths.insert(path) } else { source?.readPaths.paths.insert(path) }
       }
     }
   }

@@ -29,6 +29,12 @@ final class StageState {
   /// The stage that this one continues; nil for an image or scratch.
   var base: StageState?
   let isImplicit: Bool
+  /// A named context stands in its place.
+  var replacement: NamedContexts.Found?
+  /// It is, or stands on, a directory of the client with a name.
+  var contextDirectory: (input: String, directory: NamedContexts.Directory)?
+  /// What is read of its files: shared with the stages that continue it, which read them too.
+  var readPaths = ReadPaths()
   /// What the comment above FROM says of it.
   var documentation: String?
   /// Made for a mount's `from`; such an image is not traced to a line.
@@ -91,6 +97,7 @@ final class StageState {
     baseImage = base.baseImage
     (arguments, argumentNames) = (base.arguments, base.argumentNames)
     hasWorkdir = base.hasWorkdir
+    readPaths = base.readPaths
   }
 
   /// A path of the build context that an instruction names.
@@ -138,6 +145,11 @@ final class StageState {
   }
 }
 
+/// Absolute paths.
+final class ReadPaths {
+  var paths: Set<String> = []
+}
+
 /// The stages by number and by name.
 struct StageTable {
   private(set) var stages: [StageState] = []
@@ -161,7 +173,8 @@ extension StageState {
     while let next = queue.popLast() {
       guard seen.insert(ObjectIdentifier(next)).inserted else { continue }
       order.append(next)
-      queue += (next.base.map { [$0] } ?? []) + next.dependencies.map(\.stage)
+      // What a stage would have read that another context stands for is not needed.
+      if next.replacement == nil { queue += (next.base.map { [$0] } ?? []) + next.dependencies.map(\.stage) }
     }
     return order
   }

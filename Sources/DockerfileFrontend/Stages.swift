@@ -23,6 +23,12 @@ extension Converter {
       new.outline.declared = declared
       expansion.matched.forEach { new.outline.use($0) }
       if let written = stage.platform { new.platform = try stagePlatform(written, of: stage, new, checks) }
+      if let name = stage.name, let context = request.contexts?.find(name, platform: new.platform ?? request.target) {
+        new.replacement = context
+        table.add(new)
+        new.base = nil
+        continue
+      }
       table.add(new)
       new.stepCount = (baseName != Converter.scratchName && new.base == nil ? 1 : 0) + stage.instructions.count { $0.isStep }
       new.ignoresCache = options.ignoresCache(stage: stage.name ?? "")

@@ -11,7 +11,7 @@ internal import OCIRegistry
 #endif
 
 /// A build's client on this machine: directories in place, secrets from files and the environment, registry logins from docker's config.
-struct LocalClient: ClientServices, FileService, SecretService, ExportService {
+struct LocalClient: ClientServices, FileService, SecretService, ExportService, UploadService, LayoutService {
   let description: ClientDescription
   let credentials: any CredentialService
   init(_ description: ClientDescription, credentials: any CredentialService) {
@@ -21,6 +21,8 @@ struct LocalClient: ClientServices, FileService, SecretService, ExportService {
   var files: any FileService { self }
   var secrets: any SecretService { self }
   var exports: any ExportService { self }
+  var uploads: any UploadService { self }
+  var layouts: any LayoutService { self }
 
   /// BuildKit's (session/secrets): 500 KiB.
   private static let secretLimit = 500 << 10
@@ -29,6 +31,16 @@ struct LocalClient: ClientServices, FileService, SecretService, ExportService {
     guard let path = description.directories[name] else {
       throw BuildError(.notFound, .usage, "the build asks for the local directory \"\(name)\", which was not given")
     }
+    return .inPlace(path: path)
+  }
+
+  func upload(id: String) async throws -> ClientUpload {
+    guard let upload = description.uploads[id] else { throw BuildError(.notFound, .usage, "the build asks for the upload \"\(id)\", which was not given") }
+    return upload
+  }
+
+  func layout(id: String) async throws -> LocalDirectory {
+    guard let path = description.layouts[id] else { throw BuildError(.notFound, .usage, "the build asks for the OCI layout \"\(id)\", which was not given") }
     return .inPlace(path: path)
   }
 

@@ -26,6 +26,11 @@ public struct Definition: Hashable, Sendable {
   /// The vertices' digests in order, the last op's included.
   public var digests: [Digest] { proto.def.map { Digest.sha256(of: $0) } }
 
+  /// The source ops, in order. What cannot be read is none.
+  public var sources: [Pb_SourceOp] {
+    proto.def.compactMap { bytes in if case .source(let source)? = (try? Pb_Op(serializedBytes: bytes))?.op { source } else { nil } }
+  }
+
   /// Reads the wire form. Throws `LLBError.invalidDefinition`. Ops are checked when the definition is loaded.
   public init(serialized bytes: [UInt8]) throws(LLBError) {
     do { proto = try Pb_Definition(serializedBytes: bytes) } catch { throw LLBError(.invalidDefinition, "the definition is not a protobuf message", cause: error) }

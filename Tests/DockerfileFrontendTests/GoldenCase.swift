@@ -38,11 +38,19 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
     let options = isBuilt ? try part("options") : try GoldenCase.json(folder.appending(path: "options.json"))
     var attributes: [String: String] = [:]
     for (key, value) in options["opts"]?.objectValue?.members ?? [] { attributes[key] = value.stringValue }
+    var inputs: [String: Pb_Definition] = [:]
+    for (name, image) in options["inputs"]?.objectValue?.members ?? [] {
+      let state = Graph().image(
+        try Reference(parsing: image.stringValue ?? ""), options: VertexOptions(name: "input " + name, platform: Platform(os: "linux", architecture: "amd64")))
+      inputs[name] = try state.marshal().proto
+    }
+    var times: [String: Int64] = [:]
+    for (source, time) in options["times"]?.objectValue?.members ?? [] { times[source] = time.intValue }
     return FakeGateway(
       folder: folder,
       environment: FrontendEnvironment(
-        buildPlatform: try Platform(parsing: options["build"]?.stringValue ?? "linux/amd64"), attributes: attributes, sessionID: "session-0"),
-      images: isBuilt ? FakeGateway.builtImages : FakeGateway.images)
+        buildPlatform: try Platform(parsing: options["build"]?.stringValue ?? "linux/amd64"), attributes: attributes, inputs: inputs, sessionID: "session-0"),
+      images: isBuilt ? FakeGateway.builtImages : FakeGateway.images, times: times)
   }
   func expected() throws -> JSONValue { isBuilt ? try part("expected") : try GoldenCase.json(folder.appending(path: "expected.json")) }
 }
@@ -54,22 +62,37 @@ final class FakeGateway: FrontendGateway {
   let definitions = Mutex<[Pb_Definition]>([])
   let lookups = Mutex<[String]>([])
   let warnings = Mutex<[String]>([])
+  /// Of sources, by their identifiers.
+  let times: [String: Int64]
 
   private let images: Result<JSONValue, any Error>
 
-  init(folder: URL, environment: FrontendEnvironment, images: Result<JSONValue, any Error> = FakeGateway.images) { (self.folder, self.environment, self.images) = (folder, environment, images) }
+  init(folder: URL, environment: FrontendEnvironment, images: Result<JSONValue, any Error> = FakeGateway.images, times: [String: Int64] = [:]) {
+    (self.folder, self.environment, self.images, self.times) = (folder, environment, images, times)
+  }
 
   static let images = Result { try GoldenCase.json(GoldenCase.root.appending(path: "images.json")) }
   static let builtImages = Result { try GoldenCase.json(GoldenCase.built.appending(path: "bases/llb-images.json")) }
 
   func solve(_ definition: Pb_Definition) async throws -> any FrontendReference {
     definitions.withLock { $0.append(definition) }
-    return FakeReference(folder: folder, head: Definition(definition).head)
+    // What a client's directories hold is in folders of their names, where there are such.
+    let local = Definition(definition).sources.compactMap { $0.identifier.hasPrefix("local://") ? String($0.identifier.dropFirst("local://".count)) : nil }.last
+    let own = local.map { folder.appending(path: "sources/" + $0) }.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
+    return FakeReference(folder: own ?? folder, head: Definition(definition).head)
+  }
+
+  func time(of source: Pb_SourceOp, logName: String) async throws -> Timestamp? {
+    lookups.withLock { $0.append("\(source.identifier) \(logName)  ") }
+    return times[source.identifier].map { Timestamp(seconds: $0) }
   }
 
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
-    lookups.withLock { $0.append("\(reference) \(options.logName) \(options.platform.fullDescription) \(options.mode.rawValue)") }
-    guard let image = try images.get()[reference.description], let digest = image["digest"]?.stringValue else {
+    lookups.withLock { $0.append("\(reference) \(options.logName) \(options.platform.fullDescription) \(options.layout.map { "layout " + $0 } ?? options.mode.rawValue)") }
+    var image = try images.get()[reference.description]
+    // In a layout it is found by its digest.
+    if options.layout != nil { image = try images.get().objectValue?.members.first { $0.value["digest"]?.stringValue == reference.digest?.description }?.value }
+    guard let image, let digest = image["digest"]?.stringValue else {
       throw BuildError(.notFound, .registry, "\(reference): not found")
     }
     for (key, config) in image["configs"]?.objectValue?.members ?? [] where try Platform(parsing: key).normalized == options.platform.normalized {

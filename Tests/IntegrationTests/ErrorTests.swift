@@ -127,7 +127,7 @@ import Testing
           Case(lines: [from, "RUN --security=insecure true"], code: 2, says: ["Dockerfile:2", "--security=insecure is not supported yet"]),
           Case(lines: ["# syntax=example.com/other:1", from], code: 2, says: ["Dockerfile:1", "example.com/other:1"]),
           Case(lines: [from, "RUN true"], arguments: ["--cgroup-parent", "some"], code: 2, says: ["Dockerfile:2", "--cgroup-parent some", "not supported yet"]),
-          Case(lines: [from], arguments: ["--build-context", "a=b"], code: 2, says: ["--build-context"]),
+          Case(lines: [from], arguments: ["--build-context", "a=b"], code: 2, says: ["--build-context", "no directory b"]),
           Case(lines: [from], arguments: ["--platform", "windows/amd64"], code: 3, says: ["has no image for windows/amd64"]),
           Case(lines: [from], arguments: ["--provenance=mode=most"], code: 2, says: ["provenance", "most", "min or max"]),
           Case(lines: [from], arguments: ["--sbom=true"], code: 2, says: ["--sbom"]),

@@ -5,7 +5,7 @@ import Testing
 /// ADD from git, by a real git over HTTP (git http-backend, behind a small server of Python's).
 @Suite struct GitTests {
   /// A repository with two commits, a branch, an annotated tag, a link that leads out of it, and a submodule.
-  private static let repository = #"""
+  static let repository = #"""
     set -eu
     export HOME=$PWD GIT_CONFIG_GLOBAL=$PWD/config GIT_AUTHOR_DATE='1700000000 +0000' GIT_COMMITTER_DATE='1700000000 +0000'
     git config --global user.name t; git config --global user.email t@t; git config --global init.defaultBranch main; git config --global protocol.file.allow always
@@ -20,7 +20,7 @@ import Testing
     for r in part work; do git -C $r.git config http.receivepack false; git -C $r.git config uploadpack.allowAnySHA1InWant true; done
     git -C work rev-parse HEAD old v1
     """#
-  private static let server = #"""
+  static let server = #"""
     import http.server, os, subprocess, sys, base64
     class H(http.server.BaseHTTPRequestHandler):
       def log_message(self, *a): open(sys.argv[1] + '/log', 'a').write(self.path + '\n')

@@ -100,7 +100,7 @@ import Testing
     #expect(lower.client.directories == ["context": scratch.path + "/lower", "dockerfile": scratch.path + "/lower"])
     #expect(lower.request.frontendAttributes["filename"] == "dockerfile")
     let input = try plan(["-f", "-", "."], in: scratch)
-    #expect(input.readsDockerfile && input.client.directories["dockerfile"] == nil)
+    #expect(input.context.dockerfile == .standardInput && input.client.directories["dockerfile"] == nil)
     #expect(input.request.frontendAttributes["dockerfilekey"] == "dockerfile")
     #expect(failure { _ = try plan(["-f", "nowhere", "."], in: scratch) }?.message == "there is no Dockerfile nowhere")
     #expect(failure { _ = try plan(["sub"], in: scratch) }?.message == "there is no Dockerfile sub/Dockerfile")
@@ -126,8 +126,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ["-"], ["https://github.com/a/b.git"], ["git@host:a/b"], ["-f", "https://x/Dockerfile", "."], ["--ssh", "default", "."],
-    ["--build-context", "a=b", "."], ["--sbom=true", "."],
+    ["--ssh", "default", "."], ["--sbom=true", "."],
     ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["--allow", "security.insecure", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
   ])

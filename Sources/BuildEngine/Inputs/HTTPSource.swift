@@ -133,6 +133,8 @@ struct HTTPSource: Op {
   }
 
   private func fetch(_ context: OpContext) async throws -> Fetched {
+    let uploads = ClientUpload.address("")
+    if url.hasPrefix(uploads) { return try await take(upload: String(url.dropFirst(uploads.count)), context) }
     var headers = HTTPHeaders()
     // Asked for and undone, as Go's client does for the peers: a server that compresses on the way must not change the file.
     headers.add(name: "Accept-Encoding", value: "gzip")
@@ -152,6 +154,28 @@ struct HTTPSource: Op {
       throw BuildError(.unavailable, .build, "cannot fetch \(url): the server answered \(response.status) \(HTTPResponseStatus(statusCode: response.status).reasonPhrase)")
     }
     return try await save(response, context: context)
+  }
+
+  /// What the client streams to the build. It comes once, so nothing is remembered of it but its bytes.
+  private func take(upload id: String, _ context: OpContext) async throws -> Fetched {
+    let upload = try await services.session(of: context).client.uploads.upload(id: id)
+    let store = services.store, status = context.progress.transfer("transferring context", total: 0)
+    defer { status.finish() }
+    let digest = try await Blocking.run {
+      let writer = try store.writer()
+      try writer.write(upload.head)
+      let source = try HostOS.Descriptor.duplicate(of: upload.descriptor)
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+      defer { buffer.deallocate() }
+      var count = Int64(upload.head.count)
+      while case let n = try source.read(into: buffer), n > 0 {
+        try writer.write(UnsafeRawBufferPointer(rebasing: buffer[..<n]))
+        count += Int64(n)
+        status.update(count)
+      }
+      return try writer.commit().digest
+    }
+    return Fetched(digest: digest, filename: safeName(disposition: nil), modified: "")
   }
 
   private func save(_ response: RegistryResponse, context: OpContext) async throws -> Fetched {

@@ -12,6 +12,8 @@ struct BaseImage: Sendable {
     /// All of it is in the local store.
     case localStore
     case registry
+    /// An OCI layout of the client.
+    case layout
   }
   /// As asked for.
   var reference: Reference
@@ -29,6 +31,15 @@ struct BaseImage: Sendable {
   var isWindows: Bool { config.platform.os.lowercased() == "windows" }
   /// The mirror that told what the name stands for.
   var mirror: String?
+}
+
+extension BaseImage {
+  /// An image that is no index is taken as it is, and said to be what it is.
+  mutating func noteOtherPlatform(_ wanted: Platform) {
+    guard !config.platform.os.isEmpty, !PlatformMatcher(only: wanted).matches(config.platform.normalized) else { return }
+    otherPlatform = config.platform.normalized
+    warnings.append("\(reference.familiar) is an image for \(config.platform.normalized), and is used for \(wanted)")
+  }
 }
 
 /// Resolves image names for one build: each name once, whatever the platforms and however many steps use it. What was
@@ -150,12 +161,11 @@ final class ImageResolver: Sendable {
   }
 
   private func image(_ reference: Reference, _ root: Root, _ platform: Platform) async throws -> BaseImage {
-    var warnings: [String] = []
     let manifest: ImageManifest
     switch try ImageDocument(parsing: root.bytes, mediaType: root.descriptor.mediaType) {
     case .manifest(let single): manifest = single
     case .index(let index):
-      let chosen = try choose(index, for: platform, reference, root.place)
+      let chosen = try ImageResolver.choose(index, for: platform, name: reference.familiar + (root.place == .localStore ? " in the local store" : ""))
       let text: [UInt8]
       switch root.place {
       case .localStore:
@@ -163,7 +173,7 @@ final class ImageResolver: Sendable {
           throw BuildError(.notFound, .registry, "\(reference.familiar) in the local store is without its image for \(platform)", suggestion: "manifold pull --platform \(platform) \(reference.familiar)")
         }
         text = try await bytes(chosen.digest, limit: DocumentLimits.manifest)
-      case .registry: text = try await document(chosen, of: reference)
+      case .registry, .layout: text = try await document(chosen, of: reference)
       }
       guard case .manifest(let found) = try ImageDocument(parsing: text, mediaType: chosen.mediaType) else {
         throw BuildError(.failedPrecondition, .registry, "\(reference.familiar): the entry for \(platform) is an index inside an index, which is not supported")
@@ -172,13 +182,10 @@ final class ImageResolver: Sendable {
     }
     let configBytes = try await config(manifest.config, of: reference, root.place)
     let config = try ImageConfig(parsing: configBytes)
-    var other: Platform?
-    if !config.platform.os.isEmpty, !PlatformMatcher(only: platform).matches(config.platform.normalized) {
-      other = config.platform.normalized
-      warnings.append("\(reference.familiar) is an image for \(config.platform.normalized), and is used for \(platform)")
-    }
-    return BaseImage(
-      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: warnings, otherPlatform: other, mirror: root.mirror)
+    var image = BaseImage(
+      reference: reference, digest: root.descriptor.digest, manifest: manifest, config: config, configBytes: configBytes, place: root.place, warnings: [], otherPlatform: nil, mirror: root.mirror)
+    image.noteOtherPlatform(platform)
+    return image
   }
 
   private func config(_ descriptor: OCIModel.Descriptor, of reference: Reference, _ place: BaseImage.Place) async throws -> [UInt8] {
@@ -192,14 +199,14 @@ final class ImageResolver: Sendable {
     return try await bytes(descriptor.digest, limit: DocumentLimits.config)
   }
 
-  private func choose(_ index: ImageIndex, for platform: Platform, _ reference: Reference, _ place: BaseImage.Place) throws -> OCIModel.Descriptor {
+  /// - Parameter name: of what has the index, for the error that says which platforms there are.
+  static func choose(_ index: ImageIndex, for platform: Platform, name: String) throws -> OCIModel.Descriptor {
     let matcher = PlatformMatcher(only: platform)
     let candidates = index.manifests.filter { $0.platform.map { matcher.matches($0.normalized) } ?? false }
     if let best = candidates.min(by: { matcher.isBetter($0.platform, than: $1.platform) }) { return best }
     let platforms = ImageResolver.platforms(of: index)
-    let where_ = place == .localStore ? " in the local store" : ""
     throw BuildError(
-      .notFound, .registry, "\(reference.familiar)\(where_) has no image for \(platform.fullDescription)",
+      .notFound, .registry, "\(name) has no image for \(platform.fullDescription)",
       suggestion: platforms.isEmpty
         ? "its index lists no platforms" : "it has: \(platforms.map(\.fullDescription).joined(separator: ", "))" + ImageResolver.nearest(platforms, platform))
   }

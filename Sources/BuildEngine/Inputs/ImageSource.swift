@@ -6,24 +6,32 @@ internal import ContentStore
 internal import OCIModel
 internal import OCIRegistry
 
-/// `docker-image://`: a base image, as a chain of lazy layers.
+/// `docker-image://` and `oci-layout://`: a base image, as a chain of lazy layers.
 struct ImageSource: Op {
   let reference: Reference
   let platform: Platform
   let mode: ImageResolveMode
   /// From the definition: the digest that the name must resolve to.
   let checksum: Digest?
+  /// The client's OCI layout that has it; nil asks registries.
+  var layout: String?
   let services: EngineServices
   let pin = SourcePin()
 
   private func image(_ context: OpContext) async throws -> (BaseImage, SolveSession) {
     let session = try services.session(of: context)
-    let image = try await session.images.resolve(reference, platform: platform, mode: mode)
+    let image =
+      if let layout { try await session.layouts.resolve(layout, reference, platform: platform) } else { try await session.images.resolve(reference, platform: platform, mode: mode) }
     if let checksum, image.digest != checksum {
       throw BuildError(.failedPrecondition, .build, "\(reference.familiar) is \(image.digest), not \(checksum) as the definition asks")
     }
     pin.digest = image.digest
     return (image, session)
+  }
+
+  private func provider(_ image: BaseImage, _ session: SolveSession, _ context: OpContext) -> any LayerProvider {
+    if let layout { return LayoutLayerFetch(session: session, layout: layout, progress: context.progress) }
+    return LayerFetch(session: session, reference: image.reference, progress: context.progress)
   }
 
   /// First what the name resolved to, then its layers, by whatever name they come.
@@ -33,7 +41,7 @@ struct ImageSource: Op {
     let definition = OpCacheKey.image(image.digest, platform: platform)
     let digest = index == 0 ? definition : OpCacheKey.imageContent(image.config) ?? definition
     var options: [String: any Sendable] = [:]
-    let provider = LayerFetch(session: session, reference: image.reference, progress: context.progress)
+    let provider = provider(image, session, context)
     for layer in image.manifest.layers { options[LayerFetch.option(layer.digest)] = provider }
     if image.isWindows { options[LayerFetch.windows] = true }
     return CacheMapAnswer(CacheMap(digest: CacheDigest(digest), options: options), done: index > 0)
@@ -41,7 +49,7 @@ struct ImageSource: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     let (image, session) = try await image(context)
-    let provider = LayerFetch(session: session, reference: image.reference, progress: context.progress)
+    let provider = provider(image, session, context)
     guard let tree = try await services.refs.chain(of: image, provider: provider) else { return [TreeResult(.scratch)] }
     return [TreeResult(.snapshot(tree))]
   }

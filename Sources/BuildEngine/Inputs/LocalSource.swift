@@ -10,7 +10,8 @@ final class LocalSource: Sendable {
   let tree: LocalTree
   let hash: ContentHash
   private let snapshot = SingleFlight<ImmutableRef>()
-  private let name: String
+  /// By which the build knows it: `context` is the main one.
+  let name: String
   /// Layers that copies from here made, for other trees that get the same one.
   let layers = KeyedFlights()
   private let kept = Mutex<[ImmutableRef]>([])

@@ -5,8 +5,8 @@ internal import OCIModel
 
 /// Says why a path that a step reads is not there, and what was perhaps meant.
 enum MissingPath {
-  /// In the build context. Blocks.
-  static func error(_ error: TreeError, _ selectors: [ContentSelector], in tree: LocalTree) -> BuildError {
+  /// In a build context. Blocks.
+  static func error(_ error: TreeError, _ selectors: [ContentSelector], in tree: LocalTree, context: String = "context") -> BuildError {
     // The filter has let through only what steps ask for: what else there is, is in the directory itself.
     let directory = MountedTree(tree.root)
     let suggestion = selectors.lazy.compactMap { selector -> String? in
@@ -14,7 +14,7 @@ enum MissingPath {
       if !path.isEmpty, (try? directory.status(path)) ?? nil != nil { return "\(path) is there, but .dockerignore leaves it out" }
       return meant(by: path, in: directory, root: "")
     }.first
-    return BuildError(.notFound, .usage, error.description + " in the build context", suggestion: suggestion)
+    return BuildError(.notFound, .usage, error.description + " in the build context" + (context == "context" ? "" : " " + context), suggestion: suggestion)
   }
 
   /// In the files of a stage or an image. Blocks.

@@ -16,6 +16,16 @@ enum ArchiveUnpacker {
     }
   }
 
+  /// The latest modification of a file in an archive, in nanoseconds; nil where there is no archive, or no file in it. Blocks.
+  static func newestTime(_ file: HostOS.Descriptor) throws -> Int64? {
+    do {
+      let reader = TarReader(try DetectingSource(try source(file)))
+      var newest: Int64?
+      while let entry = try reader.next() { if entry.kind == .file { newest = max(newest ?? .min, entry.modified.nanosecondsSinceEpoch) } }
+      return newest
+    } catch is LayerArchiveError { return nil }
+  }
+
   /// Blocks. Owners come from the archive unless one is given.
   static func unpack(_ file: HostOS.Descriptor, into target: Directory, owner: FileOwner?) throws {
     let applier = LayerApplier(

@@ -19,6 +19,8 @@ struct ProvenanceCapture: Sendable {
     var reference: Reference
     var platform: Platform?
     var digest: Digest
+    /// From the client's own disk: no registry has it by this name.
+    var isLocal = false
   }
   struct Download: Sendable, Hashable {
     var url: String
@@ -53,7 +55,7 @@ struct ProvenanceCapture: Sendable {
   init(_ ops: [(vertex: Vertex, op: any Op)]) {
     for (vertex, op) in ops {
       switch op {
-      case let image as ImageSource: if let digest = image.pin.digest { add(Image(reference: image.reference, platform: image.platform, digest: digest)) }
+      case let image as ImageSource: if let digest = image.pin.digest { add(Image(reference: image.reference, platform: image.platform, digest: digest, isLocal: image.layout != nil)) }
       case let file as HTTPSource: if let digest = file.pin.digest { add(Download(url: file.url, digest: digest)) }
       case let git as GitSource: if let commit = git.pin.hash { add(git.repository, commit) }
       case let local as LocalSourceOperation: locals.insert(local.name)
@@ -85,7 +87,7 @@ struct ProvenanceCapture: Sendable {
 
   mutating func add(_ image: Image) {
     let isKnown = images.contains { known in
-      known.reference == image.reference && known.platform?.normalized == image.platform?.normalized
+      known.reference == image.reference && known.isLocal == image.isLocal && known.platform?.normalized == image.platform?.normalized
     }
     if !isKnown { images.append(image) }
   }

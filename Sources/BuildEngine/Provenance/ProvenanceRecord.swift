@@ -73,10 +73,12 @@ struct ProvenanceRecord: Sendable {
 
   private func materials(_ redaction: Redaction) -> [JSONValue] {
     func material(_ uri: String, _ digest: Digest) -> JSONValue { ["uri": .string(redaction.text(uri)), "digest": digest.set] }
-    return capture.images.map { material(PackageURL.image($0.reference, platform: $0.platform), $0.digest) }
+    return capture.images.map { material(PackageURL.image($0.reference, platform: $0.platform, isLocal: $0.isLocal), $0.digest) }
+      + capture.repositories.map { ["uri": .string(redaction.text($0.url)), "digest": ProvenanceRecord.digest(ofCommit: $0.commit)] }
       + capture.downloads.map { material($0.url, $0.digest) }
-      + capture.repositories.map { ["uri": .string(redaction.text($0.url)), "digest": .object(JSONObject([($0.commit.utf8.count == 64 ? "sha256" : "sha1", .string($0.commit))]))] }
   }
+
+  private static func digest(ofCommit commit: String) -> JSONValue { .object(JSONObject([(commit.utf8.count == 64 ? "sha256" : "sha1", .string(commit))])) }
 
   private var contextKey: String {
     if let key = attributes["contextkey"], !key.isEmpty { return key }
@@ -85,10 +87,22 @@ struct ProvenanceRecord: Sendable {
 
   /// Where the Dockerfile is from.
   private func configSource(_ redaction: Redaction) -> (uri: String, digest: JSONValue?, path: String) {
-    let uri = attributes[contextKey] ?? ""
+    let uri = attributes[contextKey] ?? "", path = redaction.text(attributes["filename"] ?? "")
+    // A repository is named with its ref and directory in one form, whichever it was given in.
+    if let address = try? GitAddress(parsing: uri, context: true) {
+      let remote = uri.hasPrefix("github.com/") ? String(address.remote.dropFirst("https://".count)) : address.remote
+      let plain = remote + (address.ref.isEmpty ? "" : "#" + address.ref)
+      if let found = capture.repositories.first(where: { $0.url == plain || $0.url == address.remote + (address.ref.isEmpty ? "" : "#" + address.ref) }) {
+        let full = address.subdirectory.isEmpty ? plain : "\(remote)#\(address.ref):\(address.subdirectory)"
+        return (redaction.text(full), ProvenanceRecord.digest(ofCommit: found.commit), path)
+      }
+    }
     let digest = capture.downloads.first { $0.url == uri }?.digest
-    return (redaction.text(uri), digest?.set, redaction.text(attributes["filename"] ?? ""))
+    return (redaction.text(uri), digest?.set, path)
   }
+
+  /// `oci-layout://NAME:TAG@DIGEST` looks as if it held a login.
+  private static func isLayout(_ key: String, _ value: String) -> Bool { key.hasPrefix("context:") && value.hasPrefix("oci-layout://") }
 
   private static let ofThisHost: Set<String> = ["cgroup-parent", "image-resolve-mode", "platform", "cache-imports", "filename"]
 
@@ -101,7 +115,7 @@ struct ProvenanceRecord: Sendable {
     var arguments: [String: String] = [:]
     for (key, value) in attributes {
       if ProvenanceRecord.ofThisHost.contains(key) || key == contextKey || key.hasPrefix("attest:") || key.hasPrefix("vcs:") || isForgotten(key) { continue }
-      arguments[key] = key.hasPrefix("build-arg:") ? redaction.value(value, of: String(key.dropFirst("build-arg:".count))) : redaction.text(value)
+      arguments[key] = key.hasPrefix("build-arg:") ? redaction.value(value, of: String(key.dropFirst("build-arg:".count))) : ProvenanceRecord.isLayout(key, value) ? value : redaction.text(value)
     }
     if !arguments.isEmpty { out["args"] = .object(JSONObject(sorted: arguments)) }
     func lent(_ list: [ProvenanceCapture.Lent]) -> JSONValue? {

@@ -88,7 +88,7 @@ final class EngineServices: Sendable {
     case .local(let source):
       return try await Blocking.run {
         do { return try source.hash.digest(of: selectors) } catch let error as TreeError where error.code == .notFound {
-          throw MissingPath.error(error, selectors, in: source.tree)
+          throw MissingPath.error(error, selectors, in: source.tree, context: source.name)
         }
       }
     case .snapshot(let ref):
@@ -110,6 +110,7 @@ final class SolveSession: Sendable {
   let client: any ClientServices
   let registry: RegistryClient
   let images: ImageResolver
+  let layouts: LayoutImages
   let downloads = KeyedFlights()
   let recorder: BuildRecorder
   let keepsFailedStep: Bool
@@ -122,6 +123,7 @@ final class SolveSession: Sendable {
     self.client = client
     self.registry = registry
     self.images = images
+    layouts = LayoutImages(client.layouts)
     self.recorder = recorder
     self.keepsFailedStep = keepsFailedStep
   }

@@ -45,7 +45,8 @@ final class EngineGateway: FrontendGateway {
 
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
     let resolve: @Sendable () async throws -> BaseImage = {
-      try await self.session.images.resolve(reference, platform: options.platform, mode: options.mode)
+      if let layout = options.layout { return try await self.session.layouts.resolve(layout, reference, platform: options.platform) }
+      return try await self.session.images.resolve(reference, platform: options.platform, mode: options.mode)
     }
     let image: BaseImage
     if options.logName.isEmpty {
@@ -59,8 +60,15 @@ final class EngineGateway: FrontendGateway {
         return image
       }
     }
-    asked.withLock { $0.images.append(.init(reference: reference.withDefaultTag, platform: options.platform, digest: image.digest)) }
+    asked.withLock { $0.images.append(.init(reference: reference.withDefaultTag, platform: options.isPlatformImplied ? nil : options.platform, digest: image.digest, isLocal: options.layout != nil)) }
     return ResolvedImage(reference: reference, digest: image.digest, config: image.configBytes)
+  }
+
+  func time(of source: Pb_SourceOp, logName: String) async throws -> Timestamp? {
+    let reference = try reference(try SourceTime.definition(of: source, name: logName))
+    return try await ProgressTask(logName, id: "internal:\(session.id):\(logName):\(source.identifier)", progress).run { _ in
+      try await reference.read { try SourceTime.of(source, in: $0) }
+    }
   }
 
   func warn(_ warning: VertexWarning) async {
@@ -108,11 +116,33 @@ final class EngineReference: FrontendReference {
     }
   }
 
+  func readStart(of path: String, count: Int) async throws -> [UInt8] {
+    try await read { tree in
+      let resolved = try TreePaths.resolve(path, in: tree, followLast: true)
+      guard try tree.status(resolved)?.kind == .regular else { throw TreeError(.notFound, "\"\(path)\": no such file") }
+      var bytes = [UInt8](repeating: 0, count: count)
+      let file = try tree.open(resolved)
+      let n = try bytes.withUnsafeMutableBytes { try file.readFully(into: $0, at: 0) }
+      return Array(bytes[..<n])
+    }
+  }
+
+  func entries(_ directory: String) async throws -> [String] {
+    try await read { tree in
+      let resolved = try TreePaths.resolve(directory, in: tree, followLast: true)
+      guard try resolved.isEmpty || tree.status(resolved)?.kind == .directory else { throw TreeError(.notFound, "\"\(directory)\": no such directory") }
+      return try tree.children(resolved).map { name in
+        let isDirectory = try tree.status(resolved.isEmpty ? name : resolved + "/" + name)?.kind == .directory
+        return isDirectory ? name + "/" : name
+      }
+    }
+  }
+
   func exists(_ path: String) async throws -> Bool {
     try await read { tree in try tree.status(TreePaths.resolve(path, in: tree, followLast: false)) != nil }
   }
 
-  private func read<T: Sendable>(_ body: @escaping @Sendable (any TreeReader) throws -> T) async throws -> T {
+  func read<T: Sendable>(_ body: @escaping @Sendable (any TreeReader) throws -> T) async throws -> T {
     do {
       guard let result = try await built() else { return try body(EmptyTree()) }
       switch try TreeResult.of(result).tree {

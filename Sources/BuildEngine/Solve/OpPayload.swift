@@ -87,6 +87,13 @@ extension EngineServices {
       return ImageSource(
         reference: try Reference(parsing: String(identifier.dropFirst("docker-image://".count))), platform: payload.platform, mode: mode,
         checksum: try source.attrs["image.checksum"].map { try Digest(parsing: $0) }, services: self)
+    case "oci-layout":
+      for key in source.attrs.keys where ![SourceAttribute.ociLayoutSessionID, SourceAttribute.ociLayoutStoreID].contains(key) {
+        throw InvalidDefinition("source \(identifier): the attribute \(key) is not supported yet")
+      }
+      guard let store = source.attrs[SourceAttribute.ociLayoutStoreID], !store.isEmpty else { throw InvalidDefinition("source \(identifier): it does not say which layout of the client it means") }
+      return ImageSource(
+        reference: try Reference(parsing: String(identifier.dropFirst("oci-layout://".count))), platform: payload.platform, mode: .default, checksum: nil, layout: store, services: self)
     case "local": return try LocalSourceOperation(source, services: self)
     case "git": return try GitSource(source, services: self)
     case "http", "https": return try HTTPSource(source, services: self)

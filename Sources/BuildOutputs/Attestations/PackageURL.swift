@@ -2,14 +2,15 @@ package import OCIModel
 
 /// Package URLs of images (purl-spec, type docker), as BuildKit writes them: `pkg:docker/reg.example/me/app@1.2?platform=linux%2Farm64`.
 package enum PackageURL {
-  package static func image(_ reference: Reference, platform: Platform?) -> String {
+  /// - Parameter isLocal: of an OCI layout, and not of a registry.
+  package static func image(_ reference: Reference, platform: Platform?, isLocal: Bool = false) -> String {
     var qualifiers: [String] = []
     let reference = reference.withDefaultTag
     if let digest = reference.digest { qualifiers.append("digest=" + escaped(digest.description, keeping: pathCharacters)) }
     if let platform { qualifiers.append("platform=" + escaped(platform.normalized.description, keeping: pathCharacters)) }
     let name = reference.familiarName.split(separator: "/").map { escaped(String($0), keeping: "") }.joined(separator: "/")
     let version = reference.tag.map { "@" + escaped($0, keeping: pathCharacters) } ?? ""
-    return "pkg:docker/\(name)\(version)" + (qualifiers.isEmpty ? "" : "?" + qualifiers.joined(separator: "&"))
+    return "pkg:\(isLocal ? "oci" : "docker")/\(name)\(version)" + (qualifiers.isEmpty ? "" : "?" + qualifiers.joined(separator: "&"))
   }
 
   /// What stays in a version or a qualifier, besides letters, digits and `-_.~`.

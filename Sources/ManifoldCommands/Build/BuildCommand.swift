@@ -19,6 +19,8 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
         manifold build -t reg/me/app --push --cache-to type=registry,ref=reg/me/app:cache,mode=max --cache-from reg/me/app:cache .
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
+        manifold build https://git.example/app.git#main:server
+        manifold build --build-context alpine=oci-layout://./base --build-context assets=../assets .
         manifold build --check .                               # what could be written better; manifold explain-check says more
         manifold build --call outline,format=json .
         manifold build --call plan --platform linux/amd64,linux/arm64 .
@@ -36,15 +38,25 @@ struct BuildCommand: AsyncParsableCommand {
 
   @OptionGroup var global: GlobalOptions
 
-  @Argument(help: ArgumentHelp("The directory that COPY and ADD read.", valueName: "context"))
+  @Argument(
+    help: ArgumentHelp(
+      "What COPY and ADD read: a directory; a git repository, as https://host/repo.git#ref:directory; the address of a tar archive or of a Dockerfile; or - for either from standard input.",
+      valueName: "context"))
   var context: String
 
   @Option(
     name: [.customLong("file"), .customShort("f", allowingJoined: true)], parsing: .unconditionalSingleValue,
     help: ArgumentHelp(
-      "The Dockerfile; - reads it from standard input. Default: <context>/Dockerfile. For one platform alone: linux/arm64=FILE. May be repeated.",
+      "The Dockerfile, from anywhere: a path (within the context where that is not a directory here), an address, or - for standard input. Default: Dockerfile in the context. For one platform alone: linux/arm64=FILE. May be repeated.",
       valueName: "[platform=]file"))
   var files: [String] = []
+
+  @Option(
+    name: .customLong("build-context"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "Another context, for COPY --from and in place of a stage or image of that name: a directory, a git repository, an address, docker-image://NAME or oci-layout://DIR[:TAG]. May be repeated.",
+      valueName: "name=value"))
+  var buildContexts: [String] = []
 
   @Option(
     name: .customLong("platform"), parsing: .unconditionalSingleValue,

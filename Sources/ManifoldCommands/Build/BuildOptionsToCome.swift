@@ -3,7 +3,6 @@ internal import BuildInterface
 
 /// Options of the peers' build that are not served yet. They are parsed, so that each is refused by its name.
 struct BuildOptionsToCome: ParsableArguments {
-  @Option(name: .customLong("build-context"), parsing: .unconditionalSingleValue, help: .hidden) var buildContexts: [String] = []
   @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
   @Option(name: .customLong("policy"), parsing: .unconditionalSingleValue, help: .hidden) var policy: [String] = []
   @Option(name: .customLong("ssh"), parsing: .unconditionalSingleValue, help: .hidden) var ssh: [String] = []
@@ -26,7 +25,7 @@ struct BuildOptionsToCome: ParsableArguments {
 
   func refuse() throws {
     let lists: [(String, [String])] = [
-      ("--build-context", buildContexts), ("--policy", policy), ("--ssh", ssh),
+      ("--policy", policy), ("--ssh", ssh),
     ]
     if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }
     let singles: [(String, String?)] = [

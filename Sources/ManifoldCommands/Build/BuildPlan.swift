@@ -6,7 +6,7 @@ internal import OCIModel
 /// A build's command line, understood: what is asked of the engine, and what is done around it.
 struct BuildPlan: Sendable {
   var request: SolveRequest
-  /// Without the Dockerfile's directory while `readsDockerfile`.
+  /// Without what `BuildInputs` brings.
   var client: ClientDescription
   /// Exports of the request that go into a Docker engine.
   var loads: [DockerLoad]
@@ -18,8 +18,8 @@ struct BuildPlan: Sendable {
   var printsImageID: Bool
   var metadataFile: String?
   var imageIDFile: String?
-  /// The Dockerfile comes from standard input.
-  var readsDockerfile: Bool
+  /// What comes from elsewhere before the build can begin.
+  var context: ContextInput
   /// Standard input and error are terminals.
   var hasTerminal = false
   var warnings: [String]
@@ -45,7 +45,7 @@ extension BuildCommand {
   func plan(_ facts: CommandFacts) throws -> BuildPlan {
     try toCome.refuse()
     let (mode, printsImageID) = try progressMode(facts.environment)
-    let own = try PlatformOptions(files: files, targets: targets, arguments: buildArguments)
+    let own = try PlatformOptions(files: files, targets: targets, arguments: buildArguments, contexts: buildContexts)
     let platforms = try platforms(own, facts)
     let contextName = context
     let context = try ContextInput(context: contextName, file: own.commonFile(platforms), facts: facts)
@@ -70,7 +70,18 @@ extension BuildCommand {
     var exports = output.exports
     try addAttestationPlace(to: &exports, facts.environment)
     attributes["filename"] = context.filename
-    if context.dockerfileDirectory == nil { attributes["dockerfilekey"] = "dockerfile" }
+    if context.forcesDockerfile { attributes["dockerfilekey"] = "dockerfile" }
+    var client = ClientDescription(secrets: secrets)
+    switch context.context {
+    case .directory(let path): client.directories["context"] = path
+    case .address(let address):
+      attributes["context"] = address
+      // As buildx: of any address with a query.
+      if address.contains("?") { attributes["frontend.caps"] = "moby.buildkit.frontend.gitquerystring" }
+    case .standardInput: break
+    }
+    if case .directory(let path) = context.dockerfile { client.directories["dockerfile"] = path }
+    try own.contexts.specs(platforms, facts).offer(&attributes, &client)
     var call = try CallSpec(parsing: check ? "check" : printed ?? call)
     if format != nil, call == nil { throw BuildError.usage("--format is the form of an answer, and nothing is asked", suggestion: "Ask with --call, as in --call=plan --format=json.") }
     try call?.setFormat(format)
@@ -80,21 +91,25 @@ extension BuildCommand {
     }
     if strictChecks { attributes["manifold.strict-checks"] = "true" }
     if !platforms.isEmpty { attributes["platform"] = platforms.map(\.fullDescription).joined(separator: ",") }
-    var directories = ["context": context.contextDirectory]
-    directories["dockerfile"] = context.dockerfileDirectory
-    let apart = try own.attributes(platforms, directories: directories, environment: facts.environment) { file in
+    let apart = try own.attributes(platforms, directories: client.directories, environment: facts.environment) { file in
       let found = try ContextInput(context: contextName, file: file, facts: facts)
-      guard let directory = found.dockerfileDirectory else { throw BuildError.usage("-f: standard input is no platform's own Dockerfile", suggestion: "Give it as a file.") }
-      return (directory, found.filename)
+      switch found.dockerfile {
+      case .directory(let directory): return (directory, found.filename)
+      case .inContext: return (nil, found.filename)
+      case .standardInput: throw BuildError.usage("-f: standard input is no platform's own Dockerfile", suggestion: "Give it as a file.")
+      case .address: throw BuildError.usage("-f \(file): an address is no platform's own Dockerfile", suggestion: "Fetch it first, and name the file.")
+      }
     }
     attributes.merge(apart.attributes) { $1 }
-    directories.merge(apart.directories) { $1 }
+    client.directories.merge(apart.directories) { $1 }
     var caches = try CacheSpecs(from: cacheFrom, to: cacheTo)
     // As buildx: the old name of --cache-to type=inline.
     if TruthWord.parse(attributes["build-arg:BUILDKIT_INLINE_CACHE"] ?? "") == true { caches.addInline() }
-    for (name, path) in caches.directories { directories[name] = facts.absolute(path) }
-    if debugOnError, context.dockerfileDirectory == nil {
-      throw BuildError.usage("--debug-on-error needs standard input for the shell, and the Dockerfile comes from there", suggestion: "Give the Dockerfile as a file.")
+    for (name, path) in caches.directories { client.directories[name] = facts.absolute(path) }
+    client.exports = call == nil ? output.targets : [:]
+    if debugOnError, context.readsStandardInput {
+      let what = context.context == .standardInput ? "context" : "Dockerfile"
+      throw BuildError.usage("--debug-on-error needs standard input for the shell, and the \(what) comes from there", suggestion: "Give the \(what) as a \(what == "context" ? "directory" : "file").")
     }
     var request = SolveRequest(
       ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: exports, cacheImports: caches.imports,
@@ -107,11 +122,11 @@ extension BuildCommand {
     _ = try limits.checkedTimeout()
     var plan = BuildPlan(
       request: request,
-      client: ClientDescription(directories: directories, secrets: secrets, exports: call == nil ? output.targets : [:]), loads: call == nil ? output.loads : [],
+      client: client, loads: call == nil ? output.loads : [],
       settings: settings,
       platforms: platforms,
       progress: mode, printsImageID: printsImageID, metadataFile: metadataFile.map(facts.absolute), imageIDFile: imageIDFile.map(facts.absolute),
-      readsDockerfile: context.dockerfileDirectory == nil, hasTerminal: facts.standardInputIsTerminal && facts.standardErrorIsTerminal,
+      context: context, hasTerminal: facts.standardInputIsTerminal && facts.standardErrorIsTerminal,
       warnings: warnings(hasOutput: call != nil || !specs.isEmpty || !output.exports.isEmpty, facts.environment, attributes) + attested.warnings
         + secrets.sorted { $0.key < $1.key }.compactMap { id, source in
           guard case .environment(let name) = source, facts.environment[name] == nil else { return nil }

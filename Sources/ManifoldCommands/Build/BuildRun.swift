@@ -20,16 +20,13 @@ struct BuildRun: Sendable {
       for warning in plan.warnings { Terminal.error("WARNING: \(TerminalText.singleLine(warning))\n") }
       // A file of an earlier build must not pass for this one's.
       if let path = plan.imageIDFile { try await removeIfPresent(path) }
-      var client = plan.client
-      var temporary: String?
-      if plan.readsDockerfile {
-        let directory = try await Blocking.run { try StandardInput.dockerfileDirectory() }
-        temporary = directory
-        client.directories["dockerfile"] = directory
-      }
-      defer { if let temporary { try? Files.removeTree(temporary) } }
+      var inputs = BuildInputs(plan: plan)
+      defer { inputs.remove() }
       let response: SolveResponse
-      do { response = try await solve(engine, client) } catch {
+      do {
+        try await inputs.bring()
+        response = try await solve(engine, &inputs)
+      } catch {
         guard plan.request.keepsFailedStep, !Task.isCancelled, try await openShell(engine, error) else { throw error }
         // It was shown before the shell.
         throw ExitCode(ManifoldExit.of((error as? ShownError)?.error ?? error))
@@ -51,7 +48,7 @@ struct BuildRun: Sendable {
     if answer.status != 0 { throw ExitCode(answer.status) }
   }
 
-  private func solve(_ engine: any EmbeddedEngine, _ client: ClientDescription) async throws -> SolveResponse {
+  private func solve(_ engine: any EmbeddedEngine, _ inputs: inout BuildInputs) async throws -> SolveResponse {
     let display = ProgressDisplay(mode: plan.progress, description: "building with the embedded engine", environment: facts.environment)
     let showsOutput = ![.quiet, .none, .rawjson].contains(plan.progress)
     let observer = BuildObserver(next: display, keepsOutput: !showsOutput)
@@ -61,7 +58,9 @@ struct BuildRun: Sendable {
         let support = await engine.platformSupport(for: plan.platforms)
         if !support.isEmpty { display.message(PlatformReport.text(support)) }
       }
-      let response = try await DockerLoads.during(plan, client, facts, progress: observer, say: { if showsOutput { display.message($0) } }) { request, client in
+      try await inputs.download(by: engine, progress: observer)
+      let plan = inputs.plan
+      let response = try await DockerLoads.during(plan, plan.client, facts, progress: observer, say: { if showsOutput { display.message($0) } }) { request, client in
         try await engine.solve(request, client: engine.client(client), progress: observer)
       }
       await display.finish()

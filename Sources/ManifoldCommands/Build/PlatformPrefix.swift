@@ -109,7 +109,7 @@ struct PlatformOptions: Sendable {
 
   /// The attributes of the platforms that have some, and the directories that their Dockerfiles are in, by names for the build's client.
   func attributes(
-    _ platforms: [Platform], directories: [String: String], environment: [String: String], locate: (String) throws -> (directory: String, filename: String)
+    _ platforms: [Platform], directories: [String: String], environment: [String: String], locate: (String) throws -> (directory: String?, filename: String)
   ) throws -> (attributes: [String: String], directories: [String: String]) {
     var out: [String: String] = [:], added: [String: String] = [:]
     for platform in platforms {
@@ -119,10 +119,10 @@ struct PlatformOptions: Sendable {
       guard let file = files.of(platform).last else { continue }
       let found = try locate(file)
       set("filename", found.filename)
-      // A directory has one name, so that what is read from it is read once.
-      if directories["dockerfile"] == found.directory { continue }
-      let name = added.first { $0.value == found.directory }?.key ?? "dockerfile-\(added.count + 1)"
-      added[name] = found.directory
+      // Without one it is in the context. A directory has one name, so that what is read from it is read once.
+      guard let directory = found.directory, directories["dockerfile"] != directory else { continue }
+      let name = added.first { $0.value == directory }?.key ?? "dockerfile-\(added.count + 1)"
+      added[name] = directory
       set("dockerfilekey", name)
     }
     return (out, added)
