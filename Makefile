@@ -5,7 +5,7 @@ SWIFT ?= swift
 # To build; to build images (the runtime, emulation, id maps, certificates); for the demo and the tests (a real registry, and the others' tools to check with).
 APT = pkg-config zlib1g-dev libzstd-dev libisal-dev libdeflate-dev libsqlite3-dev \
   crun qemu-user-static uidmap util-linux ca-certificates git \
-  docker-registry skopeo umoci libarchive-tools zstd jq python3 attr
+  docker-registry skopeo umoci libarchive-tools zstd jq python3 attr openssh-client
 
 .PHONY: deps build release demo test test-release fuzz bench format lint clean
 

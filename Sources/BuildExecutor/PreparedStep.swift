@@ -16,6 +16,7 @@
     private let root: Directory
     private let stubs: MountStubs
     private let removesStubParents: Bool
+    private let listeners: [SocketListener]
 
     /// A mount of the step: what the runtime is told, and whether a directory is mounted.
     private struct Resolved {
@@ -44,7 +45,9 @@
       plan.directory("s")
       plan.directory("m")
       plan.mount(root, at: "rootfs")
-      let mounts = try Self.mounts(spec, support, &plan, inUserNamespace)
+      var listeners: [SocketListener] = []
+      let mounts = try Self.mounts(spec, support, &plan, &listeners, inUserNamespace)
+      self.listeners = listeners
 
       let hosts = HostFiles.hosts(hostname: spec.hostname, extra: try Self.checked(spec.extraHosts))
 
@@ -53,11 +56,14 @@
       let groups = mountsGroups ? .v2 : machine.cgroups
       if mountsGroups { plan.mountControlGroups(at: "/sys/fs/cgroup") }
       let runtimeMakesGroups = runtime.kind == .runc && !inUserNamespace
-      let group = runtimeMakesGroups ? nil : machine.devices?.next()
-      let deniesDevices = group != nil || runtimeMakesGroups || machine.inUserNamespace
+      let hasParent = !spec.cgroupParent.isEmpty && !runtimeMakesGroups
+      let group = runtimeMakesGroups || spec.isInsecure || hasParent ? nil : machine.devices?.next()
+      let parents = hasParent ? try ParentCgroups.groups(beneath: spec.cgroupParent, for: spec.resources, name: DeviceCgroups.nextName()) : []
+      for parent in parents { plan.cgroup(parent.name, beneath: parent.parent, version: spec.isInsecure ? 0 : parent.deviceVersion, settings: parent.settings) }
+      let deniesDevices = spec.isInsecure || group != nil || parents.contains { $0.deviceVersion != 0 } || runtimeMakesGroups || machine.inUserNamespace
       // Without a control group that denies them, device files of the image are dead instead.
       if !deniesDevices { _ = hostos_mount_set(root.descriptor.raw, UInt64(HOSTOS_MOUNT_NODEV), 0) }
-      let limits = runtimeMakesGroups || spec.resources.isEmpty ? [] : try LimitCgroups.groups(for: spec.resources, name: DeviceCgroups.nextName())
+      let limits = runtimeMakesGroups || hasParent || spec.resources.isEmpty ? [] : try LimitCgroups.groups(for: spec.resources, name: DeviceCgroups.nextName())
       // A process is in one group of version 2: that which limits it has to deny it devices, too.
       if let group, !(group.version == 2 && limits.contains(where: \.isUnified)) { plan.cgroup(group.name, beneath: group.parent, version: group.version) }
       for limit in limits { plan.cgroup(limit.name, beneath: limit.parent, version: limit.isUnified && group?.version == 2 ? 2 : 0, settings: limit.settings) }
@@ -68,7 +74,7 @@
         plan.register(line)
       }
       if groups != .v2, !runtimeMakesGroups { plan.hide("/sys/fs/cgroup") }
-      if runtimeMakesGroups { for path in Self.runtimeGroups(id, groups) { plan.removeCgroup(path) } }
+      if runtimeMakesGroups { for path in Self.runtimeGroups(spec.cgroupParent, id, groups) { plan.removeCgroup(path) } }
 
       var terminal: Descriptor?
       if case .attached(let input, _, _, terminal: true, _) = streams { terminal = input }
@@ -82,7 +88,7 @@
         surroundings: RuntimeSpec.Surroundings(
           architecture: Platform.current.architecture, inUserNamespace: inUserNamespace, hasTTYGroup: machine.hasTTYGroup,
           hasUnifiedCgroups: groups == .v2 && machine.hasCgroupNamespaces, hasSeccomp: machine.hasSeccomp,
-          deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? Self.runtimeGroup(id) : nil))
+          deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? Self.runtimeGroup(spec.cgroupParent, id) : nil))
 
       var size = winsize()
       if let terminal, ioctl(terminal.raw, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 {
@@ -104,6 +110,7 @@
 
     /// After the container is gone, or if it never was. Blocks.
     func cleanUp() {
+      for listener in listeners { listener.close() }
       stubs.remove(from: root, parents: removesStubParents)
     }
 
@@ -122,7 +129,9 @@
     }
 
     /// Opens the step's mounts. A plan that several mounts share is mounted once: an overlay's upper directory must not be in two.
-    private static func mounts(_ spec: ProcessSpec, _ support: Emulation.Support, _ plan: inout SupervisorPlan, _ inUserNamespace: Bool) throws -> [Resolved] {
+    private static func mounts(
+      _ spec: ProcessSpec, _ support: Emulation.Support, _ plan: inout SupervisorPlan, _ listeners: inout [SocketListener], _ inUserNamespace: Bool
+    ) throws -> [Resolved] {
       var wanted = spec.mounts
       if case .hostRegistered(let interpreter, mounted: true) = support {
         wanted.append(ProcessMount(destination: interpreter.path, plan: .bind(path: interpreter.path, readOnly: true), readOnly: true))
@@ -150,6 +159,12 @@
           (name, tree, subpath) = ("s/\(i)", try file(bytes, mode, uid, gid), "data")
           plan.mount(tree, at: name)
           options += ["nodev", "nosuid"] + (mode & 0o111 == 0 ? ["noexec"] : [])
+        case .socket(let mode, let uid, let gid, let connected):
+          (name, tree, subpath) = ("s/\(i)", try open(.tmpfs(size: 64 << 10), what: "a socket in memory"), "socket")
+          let listener = try SocketListener(at: "socket", in: tree, mode: mode & 0o777, uid: uid, gid: gid)
+          listener.serve(connected)
+          listeners.append(listener)
+          plan.mount(tree, at: name)
         }
         let source = try resolve(subpath, in: tree, destination)
         if source.isWhole {
@@ -250,13 +265,13 @@
       return String((0..<25).map { _ in letters[Int.random(in: 0..<36)] })
     }
 
-    /// runc's control groups for a container, at the root of each hierarchy and nothing above them that would stay.
-    private static func runtimeGroup(_ id: String) -> String { "/manifold-step-\(ProcessIdentity.current.pid)-\(id)" }
-    private static func runtimeGroups(_ id: String, _ mode: CgroupMode) -> [String] {
+    /// runc's control groups for a container, beneath the one asked for in each hierarchy, or its root, and nothing above them that would stay.
+    private static func runtimeGroup(_ parent: String, _ id: String) -> String { RuntimeSpec.cleaned("/\(parent)/manifold-step-\(ProcessIdentity.current.pid)-\(id)") }
+    private static func runtimeGroups(_ parent: String, _ id: String, _ mode: CgroupMode) -> [String] {
       let root = "/sys/fs/cgroup"
-      if mode == .v2 { return [root + runtimeGroup(id)] }
+      if mode == .v2 { return [root + runtimeGroup(parent, id)] }
       let hierarchies = ((try? Directory.open(root).entries()) ?? []).filter { $0.kind == .directory }.map(\.name).sorted()
-      return hierarchies.map { "\(root)/\($0)\(runtimeGroup(id))" }
+      return hierarchies.map { "\(root)/\($0)\(runtimeGroup(parent, id))" }
     }
   }
 #endif

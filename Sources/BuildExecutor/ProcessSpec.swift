@@ -41,7 +41,11 @@ package struct ProcessSpec: Sendable {
   /// As USER has it: `name`, `uid`, `user:group`; names are looked up in the root filesystem. Empty is root.
   package var user: String
   package var hostname: String?
+  /// The control group above the step's, from the root of each hierarchy; empty is this program's own.
+  package var cgroupParent: String
   package var network: Network
+  /// With all privileges that this program has itself: every capability, device and system call, /sys and /proc/sys writable (`RUN --security=insecure`).
+  package var isInsecure: Bool
   package var extraHosts: [ExtraHost]
   package var limits: [Limit]
   package var resources: StepResources
@@ -54,7 +58,7 @@ package struct ProcessSpec: Sendable {
 
   package init(
     arguments: [String], environment: [String] = [], workingDirectory: String = "/", user: String = "", hostname: String? = nil,
-    network: Network = .sandbox, extraHosts: [ExtraHost] = [], limits: [Limit] = [], resources: StepResources = StepResources(), mounts: [ProcessMount] = [],
+    cgroupParent: String = "", network: Network = .sandbox, isInsecure: Bool = false, extraHosts: [ExtraHost] = [], limits: [Limit] = [], resources: StepResources = StepResources(), mounts: [ProcessMount] = [],
     platform: Platform = .current, readOnlyRoot: Bool = false, removesStubParents: Bool = true
   ) {
     self.arguments = arguments
@@ -62,7 +66,9 @@ package struct ProcessSpec: Sendable {
     self.workingDirectory = workingDirectory
     self.user = user
     self.hostname = hostname
+    self.cgroupParent = cgroupParent
     self.network = network
+    self.isInsecure = isInsecure
     self.extraHosts = extraHosts
     self.limits = limits
     self.resources = resources
@@ -79,6 +85,8 @@ package struct ProcessMount: Sendable {
     case plan(MountPlan)
     /// A file that exists in memory only, while the process runs: a secret.
     case memory(bytes: [UInt8], mode: UInt32, uid: UInt32, gid: UInt32)
+    /// A socket that exists in memory only, while the process runs. Connections to it are handed over as they come.
+    case socket(mode: UInt32, uid: UInt32, gid: UInt32, connected: @Sendable (HostOS.Descriptor) -> Void)
   }
   package var destination: String
   package var source: Source

@@ -91,13 +91,15 @@ package struct RuntimeSpec: Sendable {
     if let path = surroundings.cgroupsPath {
       linux["cgroupsPath"] = .string(path)
       var resources = process.resources.specification
-      resources["devices"] = [["allow": false, "access": "rwm"]]
+      resources["devices"] =
+        process.isInsecure ? [["allow": true, "type": "c", "access": "rwm"], ["allow": true, "type": "b", "access": "rwm"]] : [["allow": false, "access": "rwm"]]
       linux["resources"] = .object(resources)
     }
     linux["namespaces"] = .array(namespaces.map { ["type": .string($0)] })
-    if surroundings.hasSeccomp, let profile = Seccomp.profile(architecture: surroundings.architecture) { linux["seccomp"] = profile }
-    linux["maskedPaths"] = .array(Self.maskedPaths.map { .string($0) })
-    linux["readonlyPaths"] = .array(Self.readOnlyPaths.map { .string($0) })
+    if process.isInsecure, !surroundings.inUserNamespace { linux["devices"] = .array(Privileges.devices) }
+    if surroundings.hasSeccomp, !process.isInsecure, let profile = Seccomp.profile(architecture: surroundings.architecture) { linux["seccomp"] = profile }
+    linux["maskedPaths"] = .array(process.isInsecure ? [] : Self.maskedPaths.map { .string($0) })
+    linux["readonlyPaths"] = .array(process.isInsecure ? [] : Self.readOnlyPaths.map { .string($0) })
     return [
       "ociVersion": "1.0.2", "process": try processJSON(), "root": ["path": .string(rootPath), "readonly": .bool(process.readOnlyRoot)],
       "hostname": .string(process.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? HostFiles.defaultHostname),
@@ -119,7 +121,10 @@ package struct RuntimeSpec: Sendable {
     guard !process.arguments.isEmpty else { throw ExecutorError(.invalidStep, "a step without a command") }
     let texts = process.arguments + process.environment + [process.workingDirectory]
     if texts.contains(where: { $0.utf8.contains(0) }) { throw ExecutorError(.invalidStep, "a command, variable or directory that contains a NUL byte") }
-    let capabilities = Self.capabilities.filter { surroundings.deniesDevices || $0 != "CAP_MKNOD" }.map { JSONValue.string($0) }
+    let names = process.isInsecure ? Privileges.capabilities : Self.capabilities.filter { surroundings.deniesDevices || $0 != "CAP_MKNOD" }
+    let capabilities = names.map { JSONValue.string($0) }
+    var sets = JSONObject([("bounding", .array(capabilities)), ("effective", .array(capabilities)), ("permitted", .array(capabilities))])
+    if process.isInsecure { (sets["inheritable"], sets["ambient"]) = (.array(capabilities), .array(capabilities)) }
     var object = JSONObject([
       ("terminal", .bool(terminal)),
       (
@@ -129,7 +134,7 @@ package struct RuntimeSpec: Sendable {
       ("args", .array(process.arguments.map { .string($0) })),
       ("env", .array(process.environment.map { .string($0) })),
       ("cwd", .string(Self.cleaned(process.workingDirectory))),
-      ("capabilities", ["bounding": .array(capabilities), "effective": .array(capabilities), "permitted": .array(capabilities)]),
+      ("capabilities", .object(sets)),
     ])
     if !process.limits.isEmpty { object["rlimits"] = .array(try process.limits.map(Self.limit)) }
     if terminal, let size = terminalSize { object["consoleSize"] = ["height": .int(Int(size.rows)), "width": .int(Int(size.columns))] }
@@ -172,7 +177,7 @@ package struct RuntimeSpec: Sendable {
     // sysfs belongs to a network namespace: in a user namespace that shares the host's network it cannot be mounted anew.
     let system = surroundings.inUserNamespace && process.network != .none
       ? Mount("/sys", type: "bind", source: "/sys", ["rbind", "nosuid", "noexec", "nodev", "ro"])
-      : Mount("/sys", type: "sysfs", source: "sysfs", ["nosuid", "noexec", "nodev", "ro"])
+      : Mount("/sys", type: "sysfs", source: "sysfs", ["nosuid", "noexec", "nodev", process.isInsecure && !surroundings.inUserNamespace ? "rw" : "ro"])
     var mounts = [
       Mount("/proc", type: "proc", source: "proc", ["nosuid", "noexec", "nodev"]),
       Mount("/dev", type: "tmpfs", source: "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -182,7 +187,7 @@ package struct RuntimeSpec: Sendable {
       Mount("/etc/resolv.conf", type: "bind", source: resolverPath, ["nosuid", "noexec", "nodev", "rbind", "ro"]),
       Mount("/etc/hosts", type: "bind", source: hostsPath, ["nosuid", "noexec", "nodev", "rbind", "ro"]),
     ]
-    if surroundings.hasUnifiedCgroups { mounts.append(Mount("/sys/fs/cgroup", type: "cgroup", source: "cgroup", ["ro", "nosuid", "noexec", "nodev"])) }
+    if surroundings.hasUnifiedCgroups { mounts.append(Mount("/sys/fs/cgroup", type: "cgroup", source: "cgroup", [process.isInsecure ? "rw" : "ro", "nosuid", "noexec", "nodev"])) }
     return mounts
   }
 }

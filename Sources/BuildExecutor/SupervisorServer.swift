@@ -76,31 +76,4 @@
       }
     }
   }
-
-  /// A thread for one long wait: neither Swift's own nor one of the few that short works share.
-  enum DedicatedThread {
-    private final class Body {
-      let run: @Sendable () -> Void
-      init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-
-    static func run<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
-      try await withCheckedThrowingContinuation { continuation in
-        let box = Unmanaged.passRetained(Body { continuation.resume(returning: body()) })
-        var thread = pthread_t()
-        let result = pthread_create(
-          &thread, nil,
-          { context in
-            Unmanaged<Body>.fromOpaque(context!).takeRetainedValue().run()
-            return nil
-          }, box.toOpaque())
-        if result == 0 {
-          pthread_detach(thread)
-        } else {
-          box.release()
-          continuation.resume(throwing: ExecutorError(.supervisor, "cannot start a thread", cause: HostError(errno: result, operation: "pthread_create", path: "")))
-        }
-      }
-    }
-  }
 #endif

@@ -12,9 +12,12 @@ package struct ClientDescription: Sendable {
   package var uploads: [String: ClientUpload] = [:]
   /// Paths of OCI layouts by the names that LLB uses.
   package var layouts: [String: String] = [:]
-  package init(directories: [String: String] = [:], secrets: [String: SecretSource] = [:], exports: [String: ExportTarget] = [:]) {
+  /// Sockets of SSH agents by the ids that steps name.
+  package var agents: [String: String]
+  package init(directories: [String: String] = [:], secrets: [String: SecretSource] = [:], exports: [String: ExportTarget] = [:], agents: [String: String] = [:]) {
     self.directories = directories
     self.secrets = secrets
     self.exports = exports
+    self.agents = agents
   }
 }

@@ -10,6 +10,8 @@ package protocol ClientServices: Sendable {
   var uploads: any UploadService { get }
   /// None unless the client says otherwise.
   var layouts: any LayoutService { get }
+  /// The SSH agents that it lends, perhaps none.
+  var agents: any AgentService { get }
 }
 
 extension ClientServices {
@@ -43,6 +45,17 @@ package struct ClientUpload: Sendable {
 package protocol LayoutService: Sendable {
   /// Throws `BuildError.notFound` when the client offers none by that name.
   func layout(id: String) async throws -> LocalDirectory
+}
+
+/// SSH agents that the client lends to a build (`--ssh`), by id; without one it is `default`.
+package protocol AgentService: Sendable {
+  /// Whether the client lends an agent by this id.
+  func hasAgent(id: String) async throws -> Bool
+  /// Speaks the agent's protocol over a connected stream socket until either side ends it, then closes the socket, which is the client's from now on. Answers at once.
+  /// Keys can be listed and used by it, and neither taken out, added nor removed.
+  func serve(id: String, connection: Int32)
+  /// Which servers have which keys, as far as the client knows: lines of OpenSSH's known_hosts; empty when it does not tell.
+  func knownHosts() async throws -> [UInt8]
 }
 
 /// Local directories of the client: `context`, `dockerfile`, and named contexts.

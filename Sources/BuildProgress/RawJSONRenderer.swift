@@ -88,7 +88,8 @@ extension VertexLog {
 }
 
 extension VertexWarning {
-  fileprivate var json: JSONValue {
+  /// As BuildKit's client writes it.
+  package var json: JSONValue {
     var object = JSONObject()
     object["vertex"] = .string(vertex.description)
     object.put("level", level)

@@ -6,7 +6,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -102,6 +105,84 @@ int hostos_pipe(int ends[2]) {
   return pipe2(ends, O_CLOEXEC) == 0 ? 0 : -errno;
 #else
   if (pipe(ends) != 0) return -errno;
+  fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+  fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+  return 0;
+#endif
+}
+
+static int stream_socket(void) {
+#ifdef __linux__
+  return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+#else
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
+#endif
+}
+
+int hostos_socket_listen(int dirfd, const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+#ifdef __linux__
+  int length = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dirfd, name);
+#else
+  char directory[1024];
+  if (fcntl(dirfd, F_GETPATH, directory) != 0) return -errno;
+  int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name);
+#endif
+  if (length < 0 || (size_t)length >= sizeof address.sun_path) return -ENAMETOOLONG;
+  int fd = stream_socket();
+  if (fd < 0) return -errno;
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 128) != 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+int hostos_socket_accept(int fd) {
+  int connection;
+#ifdef __linux__
+  do connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+  while (connection < 0 && (errno == EINTR || errno == ECONNABORTED));
+#else
+  do connection = accept(fd, NULL, NULL);
+  while (connection < 0 && (errno == EINTR || errno == ECONNABORTED));
+  if (connection >= 0) fcntl(connection, F_SETFD, FD_CLOEXEC);
+#endif
+  return connection < 0 ? -errno : connection;
+}
+
+int hostos_socket_connect(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int place = -1;
+  if (strlen(path) < sizeof address.sun_path) {
+    strcpy(address.sun_path, path);
+  } else {
+#ifdef __linux__
+    place = open(path, O_PATH | O_CLOEXEC);
+    if (place < 0) return -errno;
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", place);
+#else
+    return -ENAMETOOLONG;
+#endif
+  }
+  int fd = stream_socket();
+  int error = fd < 0 ? errno : 0;
+  if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    error = errno;
+    close(fd);
+  }
+  if (place >= 0) close(place);
+  return error ? -error : fd;
+}
+
+int hostos_socket_pair(int ends[2]) {
+#ifdef __linux__
+  return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0 ? 0 : -errno;
+#else
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return -errno;
   fcntl(ends[0], F_SETFD, FD_CLOEXEC);
   fcntl(ends[1], F_SETFD, FD_CLOEXEC);
   return 0;

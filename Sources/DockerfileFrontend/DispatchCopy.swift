@@ -202,9 +202,6 @@ extension Converter {
 
   private func repository(_ address: GitAddress, _ step: FileStep, _ name: String) throws -> State {
     var address = address
-    if address.scheme == "ssh" {
-      try refuse("git over ssh (\(address.remote))", at: step.origin, instead: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
-    }
     if let wanted = step.keepsGitDirectory {
       if let own = address.keepsGitDirectory, own != wanted { throw failure("inconsistent keep-git-dir configuration", at: step.origin.range, word: step.origin.range(of: "--keep-git-dir"), suggestion: "say it once, by the flag or in the query") }
       address.keepsGitDirectory = wanted

@@ -140,7 +140,7 @@ struct FrontendOptions: Sendable {
   /// Attributes that change the result and that this frontend cannot follow are refused, never dropped.
   private static func refuseWhatIsNotServed(_ attributes: [String: String]) throws {
     for (key, value) in attributes.sorted(by: { $0.key < $1.key }) {
-      if key == "attest:sbom" { throw unsupported("an SBOM attestation made while building", instead: "build with --sbom=false") }
+      if key == "attest:sbom" || key == "build-arg:BUILDKIT_ATTEST_SBOM" { throw unsupported("an SBOM attestation made while building", instead: "build with --sbom=false") }
       if key == "override-copy-image", !value.isEmpty { throw BuildError(.invalidArgument, .usage, "override-copy-image no longer exists: copies need no helper image") }
       if key == "frontend.caps" {
         for capability in value.split(separator: ",") where !capabilities.contains(String(capability.prefix { $0 != "+" })) && !capability.contains("+forward") {

@@ -17,7 +17,7 @@ extension Converter {
         exec.secrets.append(secret)
       case .ssh:
         stage.outline.needSSH(mount.id.isEmpty ? "default" : mount.id, required: mount.required, at: run.origin.range)
-        try refuse("RUN --mount=type=ssh", at: run.origin, instead: "hand the step a key or a token with --mount=type=secret")
+        exec.sshSockets.append(try socket(mount, of: run))
       case .bind, .cache, .tmpfs:
         exec.mounts.append(try execMount(mount, of: run, stage, source))
         let path = SlashPath.join("/", mount.source)
@@ -76,6 +76,14 @@ extension Converter {
     try source.file(
       [.makeDirectory("/cache", mode: Int32(truncatingIfNeeded: mount.mode ?? 0o755), owner: FileOwner(user: .id(mount.uid ?? 0), group: .id(mount.gid ?? 0)))],
       options: VertexOptions(name: "[internal] setting cache mount permissions"))
+  }
+
+  private func socket(_ mount: RunMount, of run: RunInstruction) throws -> ExecSSH {
+    guard mount.source.isEmpty else { throw failure("ssh does not support source", at: run.origin.range, suggestion: "id names the agent that --ssh lends, target where its socket is") }
+    var socket = ExecSSH(id: mount.id)
+    (socket.target, socket.optional) = (mount.target, !mount.required)
+    if mount.uid != nil || mount.gid != nil || mount.mode != nil { (socket.uid, socket.gid, socket.mode) = (mount.uid ?? 0, mount.gid ?? 0, mount.mode ?? 0o600) }
+    return socket
   }
 
   private func secret(_ mount: RunMount, of run: RunInstruction) throws -> ExecSecret {

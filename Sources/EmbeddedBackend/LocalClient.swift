@@ -11,7 +11,7 @@ internal import OCIRegistry
 #endif
 
 /// A build's client on this machine: directories in place, secrets from files and the environment, registry logins from docker's config.
-struct LocalClient: ClientServices, FileService, SecretService, ExportService, UploadService, LayoutService {
+struct LocalClient: ClientServices, FileService, SecretService, ExportService, UploadService, LayoutService, AgentService {
   let description: ClientDescription
   let credentials: any CredentialService
   init(_ description: ClientDescription, credentials: any CredentialService) {
@@ -23,6 +23,7 @@ struct LocalClient: ClientServices, FileService, SecretService, ExportService, U
   var exports: any ExportService { self }
   var uploads: any UploadService { self }
   var layouts: any LayoutService { self }
+  var agents: any AgentService { self }
 
   /// BuildKit's (session/secrets): 500 KiB.
   private static let secretLimit = 500 << 10
@@ -55,6 +56,21 @@ struct LocalClient: ClientServices, FileService, SecretService, ExportService, U
         throw BuildError(error.code == .notFound ? .notFound : .invalidArgument, .usage, "cannot read secret \"\(id)\"", suggestion: "secrets are files of at most 500 KiB", cause: error)
       }
     }
+  }
+
+  func hasAgent(id: String) async throws -> Bool { description.agents[id] != nil }
+
+  func serve(id: String, connection: Int32) {
+    let connection = HostOS.Descriptor(owning: connection)
+    guard let path = description.agents[id] else { return }
+    DedicatedThread.start { AgentRelay.run(connection, socket: path) }
+  }
+
+  /// The user's file and the machine's, as ssh reads them.
+  func knownHosts() async throws -> [UInt8] {
+    let home = getenv("HOME").map { String(cString: $0) } ?? ""
+    let places = (home.isEmpty ? [] : [home + "/.ssh/known_hosts"]) + ["/etc/ssh/ssh_known_hosts"]
+    return try await Blocking.run { places.flatMap { place in ((try? Files.read(place, limit: 16 << 20)) ?? []) + [UInt8(ascii: "\n")] } }
   }
 
   func target(id: String) async throws -> ExportTarget {

@@ -55,6 +55,13 @@ package final class Descriptor: Sendable {
     try Descriptor.duplicate(of: raw)
   }
 
+  /// A number for the same open file that is the caller's to close; this object is closed.
+  package func released() throws -> Int32 {
+    let number = try checked(fcntl(raw, F_DUPFD_CLOEXEC, 3).orErrno, "duplicate", "\(raw)")
+    try? close()
+    return number
+  }
+
   /// Whether programs that this process executes lose the descriptor (as all do unless told otherwise).
   package func setCloseOnExec(_ on: Bool) throws { try checked(hostos_set_cloexec(raw, on ? 1 : 0), "fcntl", "") }
 

@@ -32,7 +32,7 @@ struct GlobalOptions: ParsableArguments {
 
 /// Forms of a command line that the peers' parser takes and ours does not, put into those that it does.
 enum CommandLineForms {
-  static func normalised(_ arguments: [String]) throws -> [String] { try apart(plainFlags(moved(behindVerb: Spellings.verbs(arguments)))) }
+  static func normalised(_ arguments: [String]) throws -> [String] { try apart(plainFlags(dockersDebug(moved(behindVerb: Spellings.verbs(arguments))))) }
 
   /// `-flinux/arm64=FILE` and `-otype=oci` as two words: the parser would take what stands before the `=` for a name.
   private static func apart(_ arguments: [String]) -> [String] {
@@ -42,6 +42,11 @@ enum CommandLineForms {
       let isJoined = ["-f", "-o", "-t"].contains(where: word.hasPrefix) && word.count > 2 && word.dropFirst(2).first != "=" && word.contains("=")
       return isJoined ? [String(word.prefix(2)), String(word.dropFirst(2))] : [word]
     } + arguments[end...]
+  }
+
+  /// `build -D`, which docker has for `--debug`.
+  private static func dockersDebug(_ arguments: [String]) -> [String] {
+    arguments.first == "build" ? arguments.map { $0 == "-D" ? "--debug" : $0 } : arguments
   }
 
   /// `manifold --root X build …` as `manifold build --root X …`: the parser knows options of the verb only behind it.

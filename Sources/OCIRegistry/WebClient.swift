@@ -24,6 +24,8 @@ package final class WebClient: Sendable {
     for _ in 0...RegistryConnection.maximumRedirects {
       var request = RegistryRequest(.GET, url, headers: headers)
       if let userInfo, url.origin == start.origin { request.headers.replaceOrAdd(name: "Authorization", value: "Basic " + Base64.encode(PercentEncoding.decode(userInfo).utf8)) }
+      // Who asks is told to whom it was meant for alone.
+      if url.origin != start.origin { request.headers.remove(name: "Authorization") }
       let response = try await transport.send(request, tls: url.scheme == .https ? try await roots.roots().configuration : nil)
       guard [301, 302, 303, 307, 308].contains(response.status), let location = response.headers.first(name: "Location") else { return response }
       await response.drain()

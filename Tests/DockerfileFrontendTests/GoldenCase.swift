@@ -118,5 +118,6 @@ struct FakeReference: FrontendReference {
     guard let data = try? Data(contentsOf: folder.appending(path: path)) else { throw BuildError(.notFound, .build, "open \(path): no such file or directory") }
     return [UInt8](data)
   }
+  /// What is fetched is of one time here; the local files of a case have none that could be relied on.
   func exists(_ path: String) async throws -> Bool { FileManager.default.fileExists(atPath: folder.appending(path: path).path) }
 }

@@ -126,8 +126,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ["--ssh", "default", "."], ["--sbom=true", "."],
-    ["--attest", "type=sbom", "."], ["--builder", "x", "."], ["--allow", "security.insecure", "."],
+    ["--sbom=true", "."],
+    ["--attest", "type=sbom", "."], ["--builder", "x", "."],
     ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
   ])
   func refusedByName(_ arguments: [String]) throws {

@@ -42,11 +42,15 @@ func failure(_ body: () throws -> Void) -> BuildError? {
 
 /// Remembers what it is asked, and answers as told.
 final class FakeEngine: EmbeddedEngine {
-  struct Client: ClientServices, FileService, SecretService, CredentialService, ExportService {
+  struct Client: ClientServices, FileService, SecretService, CredentialService, ExportService, AgentService {
     var files: any FileService { self }
     var secrets: any SecretService { self }
     var credentials: any CredentialService { self }
     var exports: any ExportService { self }
+    var agents: any AgentService { self }
+    func hasAgent(id: String) async throws -> Bool { description.agents[id] != nil }
+    func serve(id: String, connection: Int32) {}
+    func knownHosts() async throws -> [UInt8] { [] }
     let description: ClientDescription
     func directory(named name: String) async throws -> LocalDirectory {
       guard let path = description.directories[name] else { throw BuildError(.notFound, .usage, "no directory \(name)") }

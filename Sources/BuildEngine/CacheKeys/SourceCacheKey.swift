@@ -21,11 +21,16 @@ extension OpCacheKey {
 
   /// A file from the web: what it is called, how it is to lie there, and its content. `lastModified` as HTTP's own form writes it
   /// (`Mon, 02 Jan 2006 15:04:05 GMT`); "" when the server did not tell, or was not asked because a checksum is known.
-  static func http(filename: String, mode: Int64 = 0, uid: Int64 = 0, gid: Int64 = 0, checksum: Digest, lastModified: String = "") -> Digest {
+  static func http(
+    filename: String, mode: Int64 = 0, uid: Int64 = 0, gid: Int64 = 0, checksum: Digest, lastModified: String = "", authHeaderSecret: String = "",
+    headers: [(name: String, value: String)] = []
+  ) -> Digest {
     var document = JSONObject([
       ("Filename", .string(filename)), ("Perm", .int(mode)), ("UID", .int(uid)), ("GID", .int(gid)), ("Checksum", .string(checksum.description)),
     ])
     if !lastModified.isEmpty { document["LastModTime"] = .string(lastModified) }
+    if !authHeaderSecret.isEmpty { document["AuthHeaderSecret"] = .string(authHeaderSecret) }
+    if !headers.isEmpty { document["Header"] = .array(headers.map { ["Name": .string($0.name), "Value": .string($0.value)] }) }
     return source(Digest.sha256(of: JSONValue.object(document).encoded()).description)
   }
 

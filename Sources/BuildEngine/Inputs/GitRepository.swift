@@ -16,6 +16,8 @@ struct GitRepository: Sendable {
   var headerSecret: String?
   /// The value of the Authorization header.
   var authorization: String?
+  /// The client's SSH agent, while it is needed.
+  var ssh: SSHAccess?
 
   /// What a ref stands for.
   struct Resolved: Sendable {
@@ -172,6 +174,11 @@ struct GitRepository: Sendable {
     if output.succeeded { return output.outputText }
     let said = withoutLogin(output.errorText.split(separator: "\n").filter { !$0.hasPrefix("hint:") }.joined(separator: "\n"))
     let asksForLogin = ["could not read Username", "Authentication failed", "terminal prompts disabled", "403"].contains { said.contains($0) }
+    if said.contains("Permission denied (") || said.contains("Host key verification failed") || said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+      let advice = said.contains("Permission denied (")
+        ? "the server takes none of the agent's keys: ssh-add -l lists those, ssh-add FILE adds one" : "the server's key is not the one that known_hosts has: find out why, then correct it with ssh-keygen -R HOST"
+      throw BuildError(.permissionDenied, .build, "cannot \(what) \(shown): \(said)", suggestion: advice)
+    }
     throw BuildError(
       .unavailable, .build, "cannot \(what) \(shown)\(ref.isEmpty ? "" : "#" + ref): \(said.isEmpty ? "git ended with \(output.status)" : said)",
       suggestion: asksForLogin
@@ -185,7 +192,10 @@ struct GitRepository: Sendable {
     if let directory { all += ["--git-dir", directory] }
     var environment = [
       "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/dev/null", "GIT_CONFIG_GLOBAL": "/dev/null",
+      // For submodules: no key of this machine's is theirs.
+      "GIT_SSH_COMMAND": "ssh -F /dev/null -o IdentityFile=none -o BatchMode=yes",
     ]
+    environment.merge(ssh?.environment ?? [:]) { $1 }
     // Not on the command line, which others on this machine can read.
     if let authorization, let mark = remote.firstRange(of: "://") {
       let scope = remote[..<mark.upperBound] + host + "/"

@@ -12,6 +12,10 @@ internal import Synchronization
 struct GitSource: Op {
   let repository: GitRepository
   let keepsGitDirectory: Bool
+  /// The SSH agent to be lent, by its id.
+  let agent: String?
+  /// Keys of SSH servers, when the definition says which are right.
+  let knownHosts: String
   let services: EngineServices
   let pin = CommitPin()
 
@@ -31,11 +35,8 @@ struct GitSource: Op {
       usesCommitTime: take(SourceAttribute.gitModificationTime) == "commit", fetchesByCommit: flag(SourceAttribute.gitFetchByCommit),
       tokenSecret: take(SourceAttribute.gitAuthToken), headerSecret: take(SourceAttribute.gitAuthHeader))
     self.services = services
-    if take(SourceAttribute.gitSSHSocket) != nil || repository.isSSH {
-      throw BuildError(
-        .unimplemented, .build, "git over ssh (\(repository.shown)) is not supported yet", suggestion: "use the repository's https address, with --secret id=GIT_AUTH_TOKEN where it asks for a login")
-    }
-    _ = take(SourceAttribute.gitKnownHosts)
+    agent = take(SourceAttribute.gitSSHSocket)
+    knownHosts = take(SourceAttribute.gitKnownHosts) ?? ""
     // One that changes what is fetched must not be passed over.
     if let other = attributes.keys.min() { throw BuildError(.unimplemented, .build, "git source \(repository.shown): the attribute \(other) is not supported yet") }
     guard repository.checksum.utf8.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) || ($0 >= 0x41 && $0 <= 0x46) }) else {
@@ -64,6 +65,10 @@ struct GitSource: Op {
   /// With what the client lends for the server, if it lends anything: by the server's own name first.
   private func authorized(_ context: OpContext) async throws -> GitRepository {
     var repository = repository
+    let agents = try services.session(of: context).client.agents
+    if agent != nil || repository.isSSH {
+      repository.ssh = try await SSHAccess.open(id: agent.map { $0.isEmpty ? SSHAccess.defaultID : $0 }, hosts: knownHosts, agents: agents)
+    }
     for suffix in ["." + repository.host, ""] {
       if let name = repository.headerSecret, let header = try await services.secret(name + suffix, context: context) {
         repository.authorization = String(decoding: header, as: UTF8.self)

@@ -21,6 +21,10 @@ struct HTTPSource: Op {
   let mode: UInt32
   let uid: UInt32
   let gid: UInt32
+  /// The secret that is the Authorization header; nil: those that are named after the host, if the client has one.
+  let authHeaderSecret: String?
+  /// In the order of names.
+  let headers: [(name: String, value: String)]
   let services: EngineServices
   let pin = SourcePin()
 
@@ -52,7 +56,12 @@ struct HTTPSource: Op {
     mode = try number("http.perm")
     uid = try number("http.uid")
     gid = try number("http.gid")
-    for key in source.attrs.keys where !["http.filename", "http.checksum", "http.perm", "http.uid", "http.gid"].contains(key) {
+    authHeaderSecret = source.attrs["http.authheadersecret"].flatMap { $0.isEmpty ? nil : $0 }
+    // Others are passed over, as with BuildKit.
+    headers = [("Accept", "http.header.accept"), ("User-Agent", "http.header.user-agent")].compactMap { name, key in source.attrs[key].map { (name, $0) } }
+    let known: Set = ["http.filename", "http.checksum", "http.perm", "http.uid", "http.gid", "http.authheadersecret"]
+    // One that changes what is fetched must not be passed over.
+    for key in source.attrs.keys.sorted() where !known.contains(key) && !key.hasPrefix("http.header.") {
       throw BuildError(.unimplemented, .build, "http source \(source.identifier): the attribute \(key) is not supported yet")
     }
     self.services = services
@@ -62,7 +71,8 @@ struct HTTPSource: Op {
     let found = try await resolved(context)
     pin.digest = found.digest
     let key = OpCacheKey.http(
-      filename: found.filename, mode: Int64(mode), uid: Int64(uid), gid: Int64(gid), checksum: found.digest, lastModified: found.modified)
+      filename: found.filename, mode: Int64(mode), uid: Int64(uid), gid: Int64(gid), checksum: found.digest, lastModified: found.modified,
+      authHeaderSecret: authHeaderSecret ?? "", headers: headers)
     return CacheMapAnswer(CacheMap(digest: CacheDigest(key)))
   }
 
@@ -73,7 +83,31 @@ struct HTTPSource: Op {
     return try await session.downloads.value(for: request) { try await self.fetch(context) }
   }
 
-  private var request: String { [url, filename, String(mode), String(uid), String(gid)].joined(separator: "\0") }
+  private var request: String {
+    var parts = [url, filename, String(mode), String(uid), String(gid)]
+    if let authHeaderSecret { parts.append("auth:" + authHeaderSecret) }
+    return (parts + headers.map { "\($0.name):\($0.value)" }).joined(separator: "\0")
+  }
+
+  /// The Authorization header: from the secret that the definition names, else from `HTTP_AUTH_HEADER_host`, or (stronger) `HTTP_AUTH_TOKEN_host`.
+  private func authorization(_ context: OpContext) async throws -> String? {
+    func text(_ name: String) async throws -> String? {
+      guard let bytes = try await services.secret(name, context: context) else { return nil }
+      // A file's last line has an end, which no header may have.
+      var text = Substring(String(decoding: bytes, as: UTF8.self)).drop { $0.isWhitespace }
+      while text.last?.isWhitespace == true { text.removeLast() }
+      return String(text)
+    }
+    if let authHeaderSecret {
+      guard let value = try await text(authHeaderSecret) else {
+        throw BuildError(.notFound, .usage, "cannot fetch \(url): the secret \"\(authHeaderSecret)\" was not given", suggestion: "add --secret id=\(authHeaderSecret),src=FILE to the command")
+      }
+      return value
+    }
+    guard let host = URLText.host(of: url) else { return nil }
+    if let token = try await text("HTTP_AUTH_TOKEN_" + host) { return "Bearer " + token }
+    return try await text("HTTP_AUTH_HEADER_" + host)
+  }
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     try await services.collector.beforeStep()
@@ -138,6 +172,8 @@ struct HTTPSource: Op {
     var headers = HTTPHeaders()
     // Asked for and undone, as Go's client does for the peers: a server that compresses on the way must not change the file.
     headers.add(name: "Accept-Encoding", value: "gzip")
+    for (name, value) in self.headers { headers.add(name: name, value: value) }
+    if let authorization = try await authorization(context) { headers.add(name: "Authorization", value: authorization) }
     var unchanged: Fetched?
     if let known = try await remembered(), !known.etag.isEmpty {
       headers.add(name: "If-None-Match", value: known.etag)
@@ -151,6 +187,11 @@ struct HTTPSource: Op {
     }
     if response.status == 304, let unchanged { return unchanged }
     guard (200..<300).contains(response.status) else {
+      if [401, 403].contains(response.status), let host = URLText.host(of: url) {
+        throw BuildError(
+          .permissionDenied, .build, "cannot fetch \(url): the server answered \(response.status) \(HTTPResponseStatus(statusCode: response.status).reasonPhrase)",
+          suggestion: "if it asks for a login, give a token with --secret id=HTTP_AUTH_TOKEN_\(host),src=FILE, or a whole Authorization header with id=HTTP_AUTH_HEADER_\(host)")
+      }
       throw BuildError(.unavailable, .build, "cannot fetch \(url): the server answered \(response.status) \(HTTPResponseStatus(statusCode: response.status).reasonPhrase)")
     }
     return try await save(response, context: context)
@@ -254,6 +295,16 @@ enum HTTPDate {
 }
 
 enum URLText {
+  /// Without port, user and brackets.
+  static func host(of url: String) -> String? {
+    guard let mark = url.firstRange(of: "://") else { return nil }
+    var authority = url[mark.upperBound...].prefix { !"/?#".contains($0) }
+    if let at = authority.lastIndex(of: "@") { authority = authority[authority.index(after: at)...] }
+    if authority.first == "[" { return authority.dropFirst().firstIndex(of: "]").map { String(authority[authority.index(after: authority.startIndex)..<$0]) } }
+    let host = authority.prefix { $0 != ":" }
+    return host.isEmpty ? nil : String(host)
+  }
+
   static func percentDecoded(_ text: String) -> String {
     var out = [UInt8](), bytes = Array(text.utf8)[...]
     while let c = bytes.popFirst() {

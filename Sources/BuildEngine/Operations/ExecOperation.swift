@@ -60,17 +60,28 @@ struct ExecOperation: Op {
   static func refusal(_ op: Pb_ExecOp) -> BuildError? {
     // Refused by name: run without it, a step would be another than was asked for.
     func notYet(_ what: String) -> BuildError { BuildError(.unimplemented, .usage, "\(what) is not supported yet") }
-    if op.security != .sandbox { return notYet("RUN --security=insecure") }
-    if !op.meta.cgroupParent.isEmpty { return notYet("a control group for steps (--cgroup-parent \(op.meta.cgroupParent))") }
+    if !op.meta.cgroupParent.isEmpty, HostFacts.inUserNamespace || !HostFacts.isRoot {
+      return BuildError(.failedPrecondition, .usage, "--cgroup-parent \(op.meta.cgroupParent): only root can put steps into another control group", suggestion: "run the build as root, or in the group itself, and leave --cgroup-parent away")
+    }
     if !op.cdiDevices.isEmpty { return notYet("RUN --device") }
     for mount in op.mounts {
       switch mount.mountType {
-      case .ssh: return notYet("RUN --mount=type=ssh")
       case .UNRECOGNIZED(let type): return BuildError(.invalidArgument, .usage, "a step has a mount of the unknown type \(type)")
       default: break
       }
     }
     return nil
+  }
+
+  /// What a step may do only when whoever asked for the build allowed it (`--allow`), and did not.
+  static func lacking(_ op: Pb_ExecOp, allowed: Set<String>) -> BuildError? {
+    var needed: [(entitlement: String, flag: String)] = []
+    if op.network == .host { needed.append(("network.host", "RUN --network=host")) }
+    if op.security == .insecure { needed.append(("security.insecure", "RUN --security=insecure")) }
+    guard let lacking = needed.first(where: { !allowed.contains($0.entitlement) }) else { return nil }
+    return BuildError(
+      .permissionDenied, .usage, "\(lacking.flag) needs the entitlement \(lacking.entitlement), which was not allowed",
+      suggestion: "if you trust this Dockerfile, add --allow \(lacking.entitlement) to the command")
   }
 
   private func process(_ mounts: ExecMounts) async throws -> ProcessSpec {
@@ -94,7 +105,7 @@ struct ExecOperation: Op {
     }
     return ProcessSpec(
       arguments: meta.args, environment: environment, workingDirectory: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user,
-      hostname: meta.hostname.isEmpty ? nil : meta.hostname, network: network(), extraHosts: meta.extraHosts.map { .init(name: $0.host, address: $0.ip) },
+      hostname: meta.hostname.isEmpty ? nil : meta.hostname, cgroupParent: meta.cgroupParent, network: network(), isInsecure: op.security == .insecure, extraHosts: meta.extraHosts.map { .init(name: $0.host, address: $0.ip) },
       limits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, resources: resources, mounts: mounts.processMounts, platform: platform,
       readOnlyRoot: mounts.readOnlyRoot)
   }
@@ -189,8 +200,9 @@ struct ExecMounts {
         let size = mount.hasTmpfsOpt && mount.tmpfsOpt.size > 0 ? UInt64(mount.tmpfsOpt.size) : nil
         add(mount, .tmpfs(size: size))
       case .secret: try await secret(mount)
+      case .ssh: try await agent(mount)
       // Refused before anything runs (`refusal`).
-      case .ssh, .UNRECOGNIZED: break
+      case .UNRECOGNIZED: break
       }
     }
     processMounts.sort { $0.destination.utf8.lexicographicallyPrecedes($1.destination.utf8) }
@@ -257,6 +269,19 @@ struct ExecMounts {
     }
     processMounts.append(
       ProcessMount(destination: destination(mount), source: .memory(bytes: bytes, mode: option.mode & 0o777, uid: option.uid, gid: option.gid), readOnly: true))
+  }
+
+  private mutating func agent(_ mount: Pb_Mount) async throws {
+    let option = mount.sshopt, id = option.id.isEmpty ? SSHAccess.defaultID : option.id
+    let agents = try services.session(of: context).client.agents
+    guard try await agents.hasAgent(id: id) else {
+      if option.optional { return }
+      throw SSHAccess.missing(id)
+    }
+    processMounts.append(
+      ProcessMount(
+        destination: destination(mount),
+        source: .socket(mode: option.mode & 0o777, uid: option.uid, gid: option.gid) { connection in SSHAccess.hand(connection, to: agents, id) }))
   }
 
   private func destination(_ mount: Pb_Mount) -> String {

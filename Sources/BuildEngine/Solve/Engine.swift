@@ -229,6 +229,9 @@ package final class Engine: Sendable {
 
   // MARK: Steps
 
+  private static func insecureWithoutRoot(_ step: String) -> String { "\(step): without root, --security=insecure gives the privileges of this build's own user namespace only" }
+  private static let insecureDetail = "All capabilities count for what belongs to that namespace: the step can mount and change its own network, and gets no device, no kernel setting and no other user's file of this machine."
+
   /// Before the first step starts: refuses what this engine does not do and platforms that cannot run here, and says which steps run emulated
   /// though nobody asked for their platform (a stage that is pinned to one). How the platforms asked for run, the command shows.
   private func checkSteps(_ result: FrontendResult, request: SolveRequest, progress: any ProgressSink) async throws {
@@ -241,6 +244,10 @@ package final class Engine: Sendable {
         guard seen.insert(vertex.digest).inserted else { continue }
         rest += vertex.inputs.map(\.vertex)
         guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
+        if let lacking = ExecOperation.lacking(exec, allowed: request.entitlements) { throw ErrorTranslation.placed(lacking, vertex, payload) }
+        if exec.security == .insecure, HostFacts.inUserNamespace {
+          progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: vertex.digest, short: Self.insecureWithoutRoot(vertex.name), detail: [Self.insecureDetail])]))
+        }
         if let refusal = ExecOperation.refusal(payload.platform, host: options.platform) ?? ExecOperation.refusal(exec) { throw ErrorTranslation.placed(refusal, vertex, payload) }
         if let obstacle = await services.executor.obstacle(to: StepResources(payload.resources)) {
           throw ErrorTranslation.placed(BuildError(.failedPrecondition, .build, "\(obstacle)"), vertex, payload)

@@ -129,6 +129,14 @@ int hostos_pipe(int ends[2]);
 // A new pseudo-terminal: ends[0] is its user's side, ends[1] the terminal. Nobody's controlling terminal.
 int hostos_pseudo_terminal(int ends[2]);
 int hostos_set_cloexec(int fd, int on);
+/// A socket at `name` in a directory that connections can be made to: however long the directory's path is, and wherever it is mounted.
+int hostos_socket_listen(int dirfd, const char *name);
+/// The next connection; waits for it.
+int hostos_socket_accept(int fd);
+/// A connection to the socket at `path`.
+int hostos_socket_connect(const char *path);
+int hostos_socket_pair(int ends[2]);
+
 int hostos_pidfd_open(int pid);
 int hostos_pidfd_signal(int pidfd, int signal);
 int hostos_kill(int pid, int signal);

@@ -17,6 +17,7 @@ struct BuildCommand: AsyncParsableCommand {
         manifold build -t app -o type=oci,dest=app.tar .
         manifold build -t app -o type=docker .                 # into the Docker engine (DOCKER_HOST, docker context)
         manifold build --secret id=npmrc,src=$HOME/.npmrc -t app .
+        manifold build --ssh default -t app .                  # ssh-agent's keys for RUN --mount=type=ssh and ADD git@host:repo.git
         manifold build -t reg/me/app --push --cache-to type=registry,ref=reg/me/app:cache,mode=max --cache-from reg/me/app:cache .
         manifold build --build-arg VERSION=1.2 --metadata-file built.json -t app .
         manifold build https://git.example/app.git#main:server
@@ -33,7 +34,7 @@ struct BuildCommand: AsyncParsableCommand {
       --provenance=mode=max asks for them. It never holds a secret; values of arguments whose names look secret are replaced.
       SBOM attestations are not made yet: --sbom=false is accepted.
       Environment: BUILDKIT_PROGRESS, BUILDX_GIT_CHECK_DIRTY, BUILDX_GIT_INFO, BUILDX_GIT_LABELS, BUILDX_METADATA_PROVENANCE,
-      BUILDX_NO_DEFAULT_ATTESTATIONS, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, MANIFOLD_STORE_LIMIT, NO_COLOR, SOURCE_DATE_EPOCH.
+      BUILDX_METADATA_WARNINGS, BUILDX_NO_DEFAULT_ATTESTATIONS, BUILDX_NO_DEFAULT_LOAD, SSH_AUTH_SOCK, DOCKER_DEFAULT_PLATFORM, MANIFOLD_ROOT, MANIFOLD_STORE_LIMIT, NO_COLOR, SOURCE_DATE_EPOCH.
       """)
 
   @OptionGroup var global: GlobalOptions
@@ -132,6 +133,13 @@ struct BuildCommand: AsyncParsableCommand {
   var secrets: [String] = []
 
   @Option(
+    name: .customLong("ssh"), parsing: .unconditionalSingleValue,
+    help: ArgumentHelp(
+      "An SSH agent for RUN --mount=type=ssh and for repositories over ssh: default for the one that SSH_AUTH_SOCK names, or an id with a socket or with key files. May be repeated.",
+      valueName: "default|id[=socket|key[,key]]"))
+  var ssh: [String] = []
+
+  @Option(
     name: .customLong("cache-from"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp(
       "Look for the results of steps also here: an image name, type=registry,ref=NAME or type=local,src=DIR. May be repeated.", valueName: "cache"))
@@ -176,7 +184,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   @Option(
     name: .customLong("allow"), parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("Let steps do more: network.host. May be repeated.", valueName: "entitlement"))
+    help: ArgumentHelp("Let steps do more: network.host (RUN --network=host), security.insecure (RUN --security=insecure). May be repeated.", valueName: "entitlement"))
   var entitlements: [String] = []
 
   @Option(name: .customLong("jobs"), parsing: .unconditional, help: ArgumentHelp("Steps at once. Default: chosen from cores and memory.", valueName: "number"))

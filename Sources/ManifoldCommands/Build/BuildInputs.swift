@@ -62,5 +62,8 @@ struct BuildInputs: Sendable {
     plan.client.directories["dockerfile"] = directory
   }
 
+  /// SSH agents that were started for this build's own keys, by the ids that steps name.
+  mutating func lend(_ agents: [String: String]) { plan.client.agents.merge(agents) { $1 } }
+
   func remove() { for directory in temporary { try? Files.removeTree(directory) } }
 }

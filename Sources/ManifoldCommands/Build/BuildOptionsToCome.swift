@@ -5,7 +5,6 @@ internal import BuildInterface
 struct BuildOptionsToCome: ParsableArguments {
   @Option(name: .customLong("builder"), parsing: .unconditional, help: .hidden) var builder: String?
   @Option(name: .customLong("policy"), parsing: .unconditionalSingleValue, help: .hidden) var policy: [String] = []
-  @Option(name: .customLong("ssh"), parsing: .unconditionalSingleValue, help: .hidden) var ssh: [String] = []
   // Without effect for the peers too.
   @Flag(name: .customLong("rm"), help: .hidden) var rm = false
   @Flag(name: .customLong("force-rm"), help: .hidden) var forceRM = false
@@ -24,13 +23,7 @@ struct BuildOptionsToCome: ParsableArguments {
   }
 
   func refuse() throws {
-    let lists: [(String, [String])] = [
-      ("--policy", policy), ("--ssh", ssh),
-    ]
-    if let (name, values) = lists.first(where: { !$0.1.isEmpty }) { throw BuildError.notYet("\(name) \(values[0])") }
-    let singles: [(String, String?)] = [
-      ("--builder", builder),
-    ]
-    for (name, value) in singles { if let value { throw BuildError.notYet("\(name) \(value)") } }
+    if let policy = policy.first { throw BuildError.notYet("--policy \(policy)", suggestion: "Policies (Rego) are judged by a BuildKit builder; without --policy everything is allowed, as there by default.") }
+    if let builder { throw BuildError.notYet("--builder \(builder)") }
   }
 }

@@ -27,6 +27,8 @@ struct BuildPlan: Sendable {
   var call: CallSpec?
   /// How the person names the Dockerfile.
   var shownDockerfile = "Dockerfile"
+  /// Key files for which an agent is to be started, by the ids that steps name.
+  var sshKeys: [String: [String]] = [:]
 }
 
 extension BuildPlan {
@@ -44,6 +46,8 @@ extension BuildCommand {
   /// Checks all that can be checked before an engine is there; changes nothing.
   func plan(_ facts: CommandFacts) throws -> BuildPlan {
     try toCome.refuse()
+    // It decides what may be built from what: passed over, a build would use what was forbidden.
+    if let policy = facts.environment["EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"], !policy.isEmpty { throw BuildError.notYet("a source policy (EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=\(policy))") }
     let (mode, printsImageID) = try progressMode(facts.environment)
     let own = try PlatformOptions(files: files, targets: targets, arguments: buildArguments, contexts: buildContexts)
     let platforms = try platforms(own, facts)
@@ -64,6 +68,7 @@ extension BuildCommand {
       let secret = try SecretSpec(parsing: text, facts: facts)
       secrets[secret.id] = secret.source
     }
+    let agents = try SSHSpec.all(ssh, contextIsOverSSH: SSHSpec.isAddress(contextName), facts: facts)
     var attributes = try stepAttributes(facts, own)
     let attested = try attestationAttributes(facts.environment)
     attributes.merge(attested.attributes) { _, new in new }
@@ -71,7 +76,7 @@ extension BuildCommand {
     try addAttestationPlace(to: &exports, facts.environment)
     attributes["filename"] = context.filename
     if context.forcesDockerfile { attributes["dockerfilekey"] = "dockerfile" }
-    var client = ClientDescription(secrets: secrets)
+    var client = ClientDescription(secrets: secrets, agents: agents.sockets)
     switch context.context {
     case .directory(let path): client.directories["context"] = path
     case .address(let address):
@@ -133,6 +138,7 @@ extension BuildCommand {
           return "--secret \(id): the variable \(name) is not set, so steps do not get this secret"
         })
     plan.call = call
+    plan.sshKeys = agents.keys
     plan.shownDockerfile = context.shownDockerfile
     return plan
   }
@@ -220,15 +226,20 @@ extension BuildCommand {
 
   // MARK: - The rest
 
+  /// What `--allow` grants. Filesystem entitlements are those of `bake`, as with buildx.
   private func allowed() throws -> Set<String> {
     var out: Set<String> = network == "host" ? ["network.host"] : []
-    for text in entitlements.flatMap({ $0.split(separator: ",").map(String.init) }) {
-      switch text {
-      case "network.host": out.insert(text)
-      case "security.insecure", "device", "buildx.local.delete": throw BuildError.notYet("--allow \(text)")
-      case _ where text.hasPrefix("device=") || text.hasPrefix("fs"): throw BuildError.notYet("--allow \(text)")
-      default: throw BuildError.usage("--allow \(text): there is no such entitlement", suggestion: "What can be allowed is network.host.")
+    let known = ["network.host", "security.insecure", "device", "buildx.local.delete"]
+    for text in entitlements where !text.isEmpty {
+      let name = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? text
+      if name == "device" { _ = try CommaFields.parse(text, option: "--allow") }
+      guard known.contains(name), name == "device" || name == text else {
+        let meant = known.contains(name) ? "\(name) takes no value" : name.hasPrefix("fs") ? "fs entitlements are for manifold bake; a build reads what the command names" : nil
+        throw BuildError.usage(
+          "--allow \(text): there is no such entitlement",
+          suggestion: meant ?? Spelling.nearest(to: name, among: known).map { "Did you mean \($0)?" } ?? "What can be allowed is \(known.joined(separator: ", ")).")
       }
+      out.insert(text)
     }
     return out
   }
@@ -254,6 +265,7 @@ extension BuildCommand {
 
   private func warnings(hasOutput: Bool, _ environment: [String: String], _ attributes: [String: String]) -> [String] {
     var out = toCome.warnings
+    if let builder = environment["BUILDX_BUILDER"], !builder.isEmpty, builder != "default" { out.append("BUILDX_BUILDER=\(builder) has no effect: builds run in this program") }
     if !hasOutput, TruthWord.parse(environment["BUILDX_NO_DEFAULT_LOAD"] ?? "") != true {
       out.append(
         "No output specified. Build result will only remain in the build cache. To keep the image here give it a name with -t, to push it use --push, to write its files use -o"

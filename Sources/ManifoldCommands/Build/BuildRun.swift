@@ -20,20 +20,29 @@ struct BuildRun: Sendable {
       for warning in plan.warnings { Terminal.error("WARNING: \(TerminalText.singleLine(warning))\n") }
       // A file of an earlier build must not pass for this one's.
       if let path = plan.imageIDFile { try await removeIfPresent(path) }
-      var inputs = BuildInputs(plan: plan)
-      defer { inputs.remove() }
-      let response: SolveResponse
+      let inputs = BuildInputs(plan: plan)
+      let outcome: Outcome
       do {
-        try await inputs.bring()
-        response = try await solve(engine, &inputs)
+        outcome = try await KeyAgent.during(plan.sshKeys, environment: facts.environment) { sockets in
+          var inputs = inputs
+          defer { inputs.remove() }
+          try await inputs.bring()
+          inputs.lend(sockets)
+          return try await solve(engine, &inputs)
+        }
       } catch {
         guard plan.request.keepsFailedStep, !Task.isCancelled, try await openShell(engine, error) else { throw error }
         // It was shown before the shell.
         throw ExitCode(ManifoldExit.of((error as? ShownError)?.error ?? error))
       }
-      try await finish(response)
-      return response
+      try await finish(outcome)
+      return outcome.response
     }
+  }
+
+  private struct Outcome: Sendable {
+    var response: SolveResponse
+    var warnings: [VertexWarning]
   }
 
   private func answer(_ call: CallSpec, _ response: SolveResponse) throws {
@@ -48,7 +57,7 @@ struct BuildRun: Sendable {
     if answer.status != 0 { throw ExitCode(answer.status) }
   }
 
-  private func solve(_ engine: any EmbeddedEngine, _ inputs: inout BuildInputs) async throws -> SolveResponse {
+  private func solve(_ engine: any EmbeddedEngine, _ inputs: inout BuildInputs) async throws -> Outcome {
     let display = ProgressDisplay(mode: plan.progress, description: "building with the embedded engine", environment: facts.environment)
     let showsOutput = ![.quiet, .none, .rawjson].contains(plan.progress)
     let observer = BuildObserver(next: display, keepsOutput: !showsOutput)
@@ -65,7 +74,7 @@ struct BuildRun: Sendable {
       }
       await display.finish()
       showWarnings(observer, showsOutput)
-      return response
+      return Outcome(response: response, warnings: observer.warnings)
     } catch {
       await display.finish()
       showWarnings(observer, showsOutput)
@@ -92,7 +101,8 @@ struct BuildRun: Sendable {
   }
 
   /// Prints and writes what is asked for about a build that went well.
-  private func finish(_ response: SolveResponse) async throws {
+  private func finish(_ outcome: Outcome) async throws {
+    let response = outcome.response
     let id = response.exporterResponse["containerimage.config.digest"] ?? response.exporterResponse["containerimage.digest"] ?? ""
     if plan.printsImageID, plan.call == nil, !id.isEmpty { Terminal.output(id + "\n") }
     if let path = plan.imageIDFile { try await write(Array(id.utf8), to: path) }
@@ -100,8 +110,9 @@ struct BuildRun: Sendable {
     var answers = response.exporterResponse
     // As buildx names a build: builder, node, build.
     if plan.call == nil { answers["buildx.build.ref"] = "embedded/embedded/\(plan.request.ref)" }
+    let warnings = plan.call == nil && MetadataFile.holdsWarnings(facts.environment) ? outcome.warnings : []
     for (name, document) in response.answer { answers[name] = String(decoding: document, as: UTF8.self) }
-    try await write(MetadataFile.bytes(answers, provenance: response.provenance, mode: .init(environment: facts.environment)), to: path)
+    try await write(MetadataFile.bytes(answers, provenance: response.provenance, mode: .init(environment: facts.environment), warnings: warnings), to: path)
   }
 
   private func removeIfPresent(_ path: String) async throws {

@@ -1,3 +1,4 @@
+internal import BuildProgress
 internal import OCIModel
 
 /// `--metadata-file`: the exporters' answers by name. An answer that is JSON in base64 stands in it as JSON.
@@ -11,9 +12,13 @@ enum MetadataFile {
     }
   }
 
+  /// BUILDX_METADATA_WARNINGS.
+  static func holdsWarnings(_ environment: [String: String]) -> Bool { TruthWord.parse(environment["BUILDX_METADATA_WARNINGS"] ?? "") == true }
+
   /// - Parameter provenance: by platform, or by "" (`SolveResponse.provenance`).
-  static func bytes(_ response: [String: String], provenance: [String: [UInt8]] = [:], mode: ProvenanceMode = .min) -> [UInt8] {
+  static func bytes(_ response: [String: String], provenance: [String: [UInt8]] = [:], mode: ProvenanceMode = .min, warnings: [VertexWarning] = []) -> [UInt8] {
     var members = response.map { ($0.key, json($0.key, $0.value)) }
+    if !warnings.isEmpty { members.append(("buildx.build.warnings", .array(warnings.map(\.json)))) }
     for (platform, bytes) in provenance where mode != .disabled {
       guard var object = (try? JSONValue(parsing: bytes))?.objectValue else { continue }
       if mode == .min { for key in ["buildConfig", "metadata"] { object[key] = nil } }
