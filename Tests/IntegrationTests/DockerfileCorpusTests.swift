@@ -24,7 +24,7 @@ import Testing
       let cases = try Self.cases()
       try await checked("python3", [Self.script, "prepare", work, address] + cases)
       let configuration = environment.scratch + "/buildkitd.toml"
-      let mirrored = ["docker.io", "gcr.io"].map { "[registry.\"\($0)\"]\nmirrors = [\"\(environment.registry.host)\"]\n" }
+      let mirrored = ["docker.io", "gcr.io", "mcr.microsoft.com"].map { "[registry.\"\($0)\"]\nmirrors = [\"\(environment.registry.host)\"]\n" }
       try Files.writeAtomically(Array(mirrored.joined().utf8), to: configuration)
       try await build(cases, in: work, environment, ["--config", configuration])
       let compared = try await Processes.run("python3", [Self.script, "check", bases, work, address] + cases)

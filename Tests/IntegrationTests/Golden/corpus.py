@@ -35,6 +35,7 @@ def entries_tar(entries):
             info = tarfile.TarInfo(e["path"] + ("/" if e.get("type") == "dir" else ""))
             info.mtime, info.mode = EPOCH, int(e.get("mode", "755" if e.get("type") == "dir" else "644"), 8)
             info.uid, info.gid = map(int, e.get("owner", "0:0").split(":"))
+            info.pax_headers = e.get("pax", {})
             data = None
             if e.get("type") == "dir": info.type = tarfile.DIRTYPE
             elif e.get("type") == "link": info.type, info.linkname, info.mode = tarfile.SYMTYPE, e["target"], 0o777
@@ -84,10 +85,10 @@ def make_bases(base_layout, out):
     for name, image in json.load(open(f"{HERE}/bases/images.json")).items():
         manifests = []
         for platform in image.get("platforms", ["linux/amd64", "linux/arm64"]):
-            if platform not in busybox: continue
+            if platform not in busybox and "busybox" in image.get("layers", ["busybox"]): continue
             layers = [layer(e, platform) for e in image.get("layers", ["busybox", "tools"])]
             parts = platform.split("/")
-            described = {"architecture": parts[1], "os": parts[0], **({"variant": parts[2]} if len(parts) > 2 else {})}
+            described = {"architecture": parts[1], "os": parts[0], **({"variant": parts[2]} if len(parts) > 2 else {}), **({"os.version": image["os.version"]} if "os.version" in image else {})}
             history = image.get("history") or [{"created": CREATED, "created_by": f"layer {i} of {name}"} for i in range(len(layers))]
             config = {"created": CREATED, **({"author": image["author"]} if "author" in image else {}), **described, "config": image["config"],
                       "rootfs": {"type": "layers", "diff_ids": [d for _, d in layers]}, "history": history}
@@ -242,6 +243,8 @@ def entry_lines(data, bases):
             pax = dict(e.pax_headers)
             mtime = pax.pop("mtime", str(e.mtime))
             for key in ("path", "linkpath", "size", "uid", "gid"): pax.pop(key, None)
+            # In layers for Windows: the time of modification once more.
+            if abs(float(pax.get("LIBARCHIVE.creationtime", -9)) - e.mtime) <= 1: del pax["LIBARCHIVE.creationtime"]
             line = f"{e.name} {kinds.get(e.type, e.type.decode())} {e.mode:04o} {e.uid}:{e.gid} {moment(e.mtime, mtime)}"
             if e.uname or e.gname: line += f" names={e.uname}:{e.gname}"
             if e.isreg():
@@ -345,7 +348,7 @@ def record(base_layout, names, into):
         make_bases(base_layout, f"{scratch}/bases")
         push(f"{scratch}/bases", host)
         with open(f"{scratch}/buildkitd.toml", "w") as f:
-            f.write("".join(f'[registry."{r}"]\n  mirrors = ["{host}"]\n' for r in ("docker.io", "gcr.io")) + f'[registry."{host}"]\n  http = true\n')
+            f.write("".join(f'[registry."{r}"]\n  mirrors = ["{host}"]\n' for r in ("docker.io", "gcr.io", "mcr.microsoft.com")) + f'[registry."{host}"]\n  http = true\n')
         address = f"unix://{scratch}/buildkitd.sock"
         start(["buildkitd", "--root", f"{scratch}/buildkit", "--addr", address, "--config", f"{scratch}/buildkitd.toml", "--oci-worker-binary", "runc", "--allow-insecure-entitlement", "network.host"],
               lambda: subprocess.run(["buildctl", "--addr", address, "debug", "workers"], capture_output=True).returncode == 0, f"{scratch}/buildkitd.log")
