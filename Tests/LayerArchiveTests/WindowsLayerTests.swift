@@ -97,7 +97,7 @@ import Testing
         let target = try form == "plain" && i > 0 ? directories[0] : makeDirectory("\(scratch)/\(i)")
         directories.append(target)
         let below: LowerView = i == 0 ? .none : form == "later" ? .later : .view(directories[i - 1])
-        let applier = LayerApplier(form: form == "plain" ? .plain : .overlay(userXattr: !isRoot, lower: below), isWindows: true, ownership: isRoot ? .preserve : .ignore)
+        let applier = LayerApplier(form: form == "plain" ? .plain : .overlay(userXattr: !isRoot || HostFacts.inUserNamespace, lower: below), isWindows: true, ownership: isRoot ? .preserve : .ignore)
         let archive = try tar(items)
         do {
           let result = try applier.apply(BytesSource(archive), to: target)
