@@ -11,7 +11,7 @@ final class SSHAccess: Sendable {
 
   static func missing(_ id: String) -> BuildError {
     let how = id == defaultID ? "--ssh default lends the agent that SSH_AUTH_SOCK names; --ssh default=KEYFILE a key" : "add --ssh \(id)=SOCKET or --ssh \(id)=KEYFILE to the command"
-    return BuildError(.notFound, .usage, "the SSH agent \"\(id)\" is required by a step, but was not given", suggestion: how)
+    return BuildError(.notFound, .usage, "the SSH agent \"\(id)\" is needed, but was not given", suggestion: how)
   }
 
   /// Gives a connection to the client's agent.

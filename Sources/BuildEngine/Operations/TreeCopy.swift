@@ -283,7 +283,8 @@ struct DirectoryMaker {
   static func makeOne(_ path: String, mode: UInt32, in target: Directory) throws {
     try target.makeDirectory(path, mode: mode)
     let made = try target.status(path).permissions
-    if made & 0o777 != mode { try target.setMode(path, mode | made & 0o2000) }
+    // Also where it has them: what its owner could not write in is noted, and writable, for a user without root.
+    try target.setMode(path, mode | made & 0o2000)
   }
 
   /// The directories made, outermost first. Symlinks on the way are followed inside the root.

@@ -30,7 +30,7 @@ enum ErrorTranslation {
   private static func placed(_ error: BuildError, digest: Digest?, name: String?, _ payload: OpPayload?) -> BuildError {
     var result = error
     if let digest, let name, result.vertex == nil { result.vertex = VertexPlace(digest: digest, name: name, platform: payload?.platform) }
-    if result.sources.isEmpty, let payload { result.sources = payload.locations.compactMap(\.place) }
+    if result.sources.isEmpty, let payload { result.sources = (payload.locations.isEmpty ? payload.readerLocations : payload.locations).compactMap(\.place) }
     return result
   }
 

@@ -11,6 +11,8 @@ struct OpPayload: Sendable {
   let op: Pb_Op
   let platform: Platform
   let locations: [SourceLocation]
+  /// Of a download that no line is named for: the lines of the first step that reads it.
+  var readerLocations: [SourceLocation] = []
   /// Limits of a step; no part of what it is.
   var resources = Pb_LinuxResources()
 }
@@ -26,21 +28,35 @@ struct GraphLoader {
   func edge(_ graph: LoadedGraph) -> Edge? {
     guard let root = graph.root else { return nil }
     var vertices: [Digest: Vertex] = [:]
+    let readers = readers(graph)
     for digest in graph.order {
       guard let loaded = graph.vertices[digest] else { continue }
       let inputs = loaded.inputs.compactMap { input in vertices[input.digest].map { Edge($0, index: Int(input.index)) } }
-      vertices[digest] = Vertex(digest: digest, name: loaded.name, payload: payload(loaded), inputs: inputs, options: options(loaded.metadata))
+      vertices[digest] = Vertex(digest: digest, name: loaded.name, payload: payload(loaded, readers[digest] ?? []), inputs: inputs, options: options(loaded.metadata))
     }
     return vertices[root.digest].map { Edge($0, index: Int(root.index)) }
   }
 
-  private func payload(_ loaded: LoadedVertex) -> OpPayload {
+  /// Frontends give the lines of ADD to the step that copies, and none to the download or the repository that it copies from.
+  private func readers(_ graph: LoadedGraph) -> [Digest: [SourceLocation]] {
+    var found: [Digest: [SourceLocation]] = [:]
+    for digest in graph.order {
+      guard let reader = graph.vertices[digest], !reader.locations.isEmpty else { continue }
+      for input in reader.inputs where found[input.digest] == nil {
+        guard let read = graph.vertices[input.digest], read.locations.isEmpty, case .source(let source) = read.op.op else { continue }
+        if ["git://", "http://", "https://"].contains(where: source.identifier.hasPrefix) { found[input.digest] = reader.locations }
+      }
+    }
+    return found
+  }
+
+  private func payload(_ loaded: LoadedVertex, _ readerLocations: [SourceLocation]) -> OpPayload {
     var platform = defaultPlatform
     if loaded.op.hasPlatform {
       let p = loaded.op.platform
       platform = Platform(os: p.os, architecture: p.architecture, variant: p.variant, osVersion: p.osversion, osFeatures: p.osfeatures)
     }
-    return OpPayload(op: loaded.op, platform: platform.normalized, locations: loaded.locations, resources: loaded.metadata.linuxResources)
+    return OpPayload(op: loaded.op, platform: platform.normalized, locations: loaded.locations, readerLocations: readerLocations, resources: loaded.metadata.linuxResources)
   }
 
   private func options(_ metadata: Pb_OpMetadata) -> BuildSolver.VertexOptions {
