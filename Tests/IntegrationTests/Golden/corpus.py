@@ -244,7 +244,7 @@ def entry_lines(data, bases):
             mtime = pax.pop("mtime", str(e.mtime))
             for key in ("path", "linkpath", "size", "uid", "gid"): pax.pop(key, None)
             # In layers for Windows: the time of modification once more.
-            if abs(float(pax.get("LIBARCHIVE.creationtime", -9)) - e.mtime) <= 1: del pax["LIBARCHIVE.creationtime"]
+            if abs(float(pax.get("LIBARCHIVE.creationtime", "inf")) - e.mtime) <= 1: del pax["LIBARCHIVE.creationtime"]
             line = f"{e.name} {kinds.get(e.type, e.type.decode())} {e.mode:04o} {e.uid}:{e.gid} {moment(e.mtime, mtime)}"
             if e.uname or e.gname: line += f" names={e.uname}:{e.gname}"
             if e.isreg():
