@@ -96,7 +96,7 @@ import Testing
       #expect(log.count == 3 && (log[0] == own || !HostFacts.isRoot) && log[1] == "Seccomp:0" && log[2] == "mounted", "\(log)")
       if HostFacts.isRoot { #expect(!insecure.errorText.contains("user namespace only")) }
       let ordinary = try await environment.build(try context("--security=sandbox", script.replacing(" && mount", with: " && ! mount").replacing("echo mounted", with: "echo not mounted")))
-      #expect(ordinary.steps.log("sandbox").last == "not mounted" && ordinary.steps.log("sandbox").first != log.first, "\(ordinary.everything)")
+      #expect(ordinary.steps.log("sandbox").contains("not mounted") && ordinary.steps.log("sandbox").first != log.first, "\(ordinary.everything)")
       let device = try await environment.build(try context("--device=vendor.com/gpu=all", "true"), ["--allow", "device"])
       #expect(device.code == 2 && device.errorText.contains("--device"), "\(device.everything)")
     }

@@ -64,7 +64,7 @@ import Testing
         let again = try await environment.build(context, ["-t", "again"])
         #expect(again.succeeded && again.steps.own.values.allSatisfy { $0 == "CACHED" }, "\(again.everything)")
         let missing = try await environment.build(context, ["--no-cache"])
-        #expect(missing.code == 2 && missing.errorText.contains("the SSH agent \"default\" is required") && missing.errorText.contains("--ssh default"), "\(missing.everything)")
+        #expect(missing.code == 2 && missing.errorText.contains("the SSH agent \"default\" is needed") && missing.errorText.contains("--ssh default"), "\(missing.everything)")
         // The agent of the keys is gone with the build.
         #expect(try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter { $0.hasPrefix("manifold-ssh-") && Files.exists("/tmp/\($0)/agent") }.isEmpty)
         let noKey = try await environment.build(context, ["--ssh", "default=\(context)/Dockerfile"])
@@ -119,7 +119,7 @@ import Testing
         #expect(called.contains("-F /dev/null") && called.contains("git@host.invalid") && called.contains("-p 2222 me@host.invalid"), "\(called)")
         #expect(Files.text(root + "/keys")?.contains(fingerprint) == true)
         let missing = try await environment.build(context, ["--no-cache"], environment: variables)
-        #expect(missing.code == 2 && missing.errorText.contains("the SSH agent \"default\" is required"), "\(missing.everything)")
+        #expect(missing.code == 2 && missing.errorText.contains("the SSH agent \"default\" is needed"), "\(missing.everything)")
       }
     }
   }
