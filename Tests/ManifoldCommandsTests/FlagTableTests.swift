@@ -98,7 +98,7 @@ import Testing
       #expect(error.code == .invalidArgument && error.message.contains(said), "\(error)")
     }
     for (text, isOne) in [("ssh://h/x", true), ("git@h.example:a/b.git", true), ("https://git@h/x", false), ("./git@h:x", false), ("git@h", false), (".", false)] {
-      #expect(SSHSpec.isAddress(text) == isOne, "\(text)")
+      #expect(try ContextInput.isOverSSH(text) == isOne, "\(text)")
     }
   }
 

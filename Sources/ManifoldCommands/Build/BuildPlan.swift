@@ -68,7 +68,7 @@ extension BuildCommand {
       let secret = try SecretSpec(parsing: text, facts: facts)
       secrets[secret.id] = secret.source
     }
-    let agents = try SSHSpec.all(ssh, contextIsOverSSH: SSHSpec.isAddress(contextName), facts: facts)
+    let agents = try SSHSpec.all(ssh, contextIsOverSSH: try context.isOverSSH, facts: facts)
     var attributes = try stepAttributes(facts, own)
     let attested = try attestationAttributes(facts.environment)
     attributes.merge(attested.attributes) { _, new in new }

@@ -36,6 +36,14 @@ struct ContextInput: Sendable {
     default: false
     }
   }
+  /// Whether the context is a repository that is reached by ssh.
+  var isOverSSH: Bool {
+    get throws {
+      guard case .address(let address) = context else { return false }
+      return try ContextInput.isOverSSH(address)
+    }
+  }
+  static func isOverSSH(_ address: String) throws -> Bool { try repository(address)?.scheme == "ssh" }
   var readsStandardInput: Bool { context == .standardInput || dockerfile == .standardInput }
 
   static let defaultFile = "Dockerfile"

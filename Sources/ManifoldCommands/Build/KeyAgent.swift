@@ -50,15 +50,22 @@ struct KeyAgent: Sendable {
     self.directory = directory
     let socket = directory + "/agent", pidFile = directory + "/pid", pipe = directory + "/alive"
     self.socket = socket
-    guard mkfifo(pipe, 0o600) == 0 else { throw HostError(errno: errno, operation: "mkfifo", path: pipe) }
-    alive = try HostOS.Descriptor.open(pipe, flags: .readWrite)
-    // An empty file: it ended at once.
+    do {
+      guard mkfifo(pipe, 0o600) == 0 else { throw HostError(errno: errno, operation: "mkfifo", path: pipe) }
+      alive = try HostOS.Descriptor.open(pipe, flags: .readWrite)
+    } catch {
+      try? Files.removeTree(directory)
+      throw error
+    }
+    // Ended and waited for by `end`. An empty file of its number: it ended at once.
     program = Task {
       try await Processes.run("sh", ["-c", #"ssh-agent -a "$1" sh -c "$2" sh "$3" "$4" || : > "$3""#, "sh", socket, Self.watch, pidFile, pipe])
     }
-    for _ in 0..<1200 where !Files.exists(pidFile) { try await Task.sleep(for: .milliseconds(50)) }
+    // A build that is cancelled meanwhile ends it, too.
+    for _ in 0..<1200 where !Files.exists(pidFile) && !Task.isCancelled { try? await Task.sleep(for: .milliseconds(50)) }
     guard Files.text(pidFile)?.isEmpty == false else {
       await end()
+      try Task.checkCancellation()
       throw BuildError.usage("keys for --ssh need ssh-agent and ssh-add, which are not there or do not start", suggestion: "Install them (apt-get install openssh-client), or lend an agent that runs: --ssh default")
     }
   }
@@ -80,6 +87,6 @@ struct KeyAgent: Sendable {
   private func end() async {
     try? alive.close()
     _ = try? await program.value
-    try? Files.removeTree(directory)
+    _ = try? await Blocking.run { [directory] in try Files.removeTree(directory) }
   }
 }

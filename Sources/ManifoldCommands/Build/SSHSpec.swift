@@ -56,14 +56,4 @@ struct SSHSpec: Sendable, Hashable {
     }
     return (sockets, keys)
   }
-
-  /// `ssh://host/path` and `user@host:path`.
-  static func isAddress(_ text: String) -> Bool {
-    if text.hasPrefix("ssh://") { return true }
-    guard let at = text.firstIndex(of: "@"), !text.contains("://") else { return false }
-    let user = text[..<at], rest = text[text.index(after: at)...]
-    guard let colon = rest.firstIndex(of: ":") else { return false }
-    let isName = { (c: Character) in c.isASCII && (c.isLetter || c.isNumber || "-_.".contains(c)) }
-    return !user.isEmpty && user.allSatisfy(isName) && colon != rest.startIndex && rest[..<colon].allSatisfy(isName)
-  }
 }
