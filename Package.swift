@@ -21,6 +21,10 @@ let http = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-ht
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcTransport = Target.Dependency.product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
 struct Part {
@@ -78,6 +82,16 @@ var parts: [Part] = [
     own: [
       "OCIModel", "BuildEngine", "BuildInterface", "BuildProgress", "BuildkitdConfig", "OCIRegistry", "HostOS", "ContentStore", "BuildSnapshots", "BuildExecutor",
     ]),
+  // Wire
+  Part("BuildKitAPI", own: ["BuildKitProto", "BuildInterface", "OCIModel"], external: [grpcCore, grpcProtobuf, protobuf]),
+  Part(
+    "BuildSession", own: ["BuildKitAPI", "BuildKitProto", "BuildInterface", "PathPatterns", "OCIRegistry", "OCIModel", "HostOS", "ContentStore"],
+    external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix]),
+  Part(
+    "BuildDaemon",
+    own: [
+      "BuildKitAPI", "BuildKitProto", "BuildSession", "BuildInterface", "BuildProgress", "BuildkitdConfig", "EmbeddedBackend", "BuildEngine", "LLB", "OCIModel", "OCIRegistry", "HostOS", "ContentStore",
+    ], external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix, nioSSL, logging]),
   // For tests alone
   Part("TestSupport", own: ["OCIModel"], external: [nioCore, nioPosix, nioHTTP1]),
   Part("BuildOutputs", own: ["BuildInterface", "BuildProgress", "BuildSnapshots", "BuildSolver", "ContentStore", "HostOS", "LayerArchive", "OCIModel", "OCIRegistry"]),
@@ -89,7 +103,7 @@ var parts: [Part] = [
     ]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "DockerfileSyntax", "GoTemplate", "BuildProgress", "LLB", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "ImageChecks", "DockerEngine"], external: [arguments, nioCore]),
-  Part("manifold", .executable, own: ["BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
+  Part("manifold", .executable, own: ["BuildDaemon", "BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 
 /// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results. A suite of no target's own says in
@@ -111,6 +125,9 @@ let suites = [
   Suite("BuildExecutor"),
   Suite("BuildInterface"),
   Suite("BuildkitdConfig"),
+  Suite("BuildKitAPI", external: [grpcCore, protobuf]),
+  Suite("BuildSession", external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix]),
+  Suite("BuildDaemon", external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix]),
   Suite("BuildOutputs", golden: true, support: true),
   Suite("BuildProgress", golden: true),
   Suite("BuildSnapshots", external: [grdb]),
@@ -190,6 +207,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.0"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.0"),
+    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
