@@ -68,10 +68,14 @@ package protocol FileService: Sendable {
 package enum LocalDirectory: Sendable {
   /// On this machine, read in place: the absolute path.
   case inPlace(path: String)
+  /// Behind a connection.
+  case remote(any RemoteDirectory)
 
-  package var path: String {
+  /// Where it is on this machine; nil when it is not.
+  package var path: String? {
     switch self {
     case .inPlace(let path): path
+    case .remote: nil
     }
   }
 }
@@ -111,4 +115,6 @@ package enum ExportTarget: Sendable {
   case file(path: String)
   /// An open descriptor (standard output); the exporter writes and does not close it.
   case descriptor(Int32)
+  /// Taken by a client behind a connection.
+  case remote(any RemoteExport)
 }

@@ -32,7 +32,7 @@ import Testing
     ("oci", ["annotationx": "1"], "is no annotation"),
     ("oci", ["annotation[nowhere/at/all/x].x": "1"], "annotation[nowhere/at/all/x].x"),
     ("oci", ["oci-artifact": "true", "oci-mediatypes": "false"], "contradicts"),
-    ("local", ["mode": "delete"], "mode=delete is not supported yet"),
+    ("local", ["mode": "mirror"], "expected copy or delete"),
     ("tar", ["source-date-epoch": "soon"], "not seconds since 1970"),
   ]
   @Test(arguments: bad.indices) func refuses(_ i: Int) throws {

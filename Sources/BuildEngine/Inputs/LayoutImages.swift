@@ -16,7 +16,10 @@ final class LayoutImages: Sendable {
   func layout(_ id: String) async throws -> OCILayout {
     let files = files
     return try await opened.value(for: id) {
-      let path = try await files.layout(id: id).path
+      guard let path = try await files.layout(id: id).path else {
+        // A client's content comes over another service than its files.
+        throw BuildError(.unimplemented, .build, "the OCI layout \"\(id)\" is not on this machine")
+      }
       return try await Blocking.run { try OCILayout.open(path) }
     }
   }

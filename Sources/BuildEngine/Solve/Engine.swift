@@ -86,7 +86,7 @@ package final class Engine: Sendable {
     let session = SolveSession(
       id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry), recorder: recorder,
       keepsFailedStep: request.keepsFailedStep, stepTimeout: request.stepTimeout)
-    let context = try? await client.files.directory(named: "context")
+    let context = (try? await client.files.directory(named: "context"))?.path ?? ""
     let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
     defer { refs.notices.leave(listener) }
     do {
@@ -96,7 +96,7 @@ package final class Engine: Sendable {
           return try await self.run(request, job: job, session: session, exporters: exporters, caches: caches, imports: imports, progress: recorder)
         }
       }
-      if request.inquiry == nil { await recorder.finish(request, context: context?.path ?? "", outcome: .completed) }
+      if request.inquiry == nil { await recorder.finish(request, context: context, outcome: .completed) }
       await registry.shutdown()
       await collector.afterBuild()
       return response
@@ -104,7 +104,7 @@ package final class Engine: Sendable {
       let error = ErrorTranslation.buildError(error)
       if request.inquiry == nil {
         await recorder.finish(
-          request, context: context?.path ?? "", outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
+          request, context: context, outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
       }
       await registry.shutdown()
       await collector.afterBuild()

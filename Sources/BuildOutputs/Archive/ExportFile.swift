@@ -14,9 +14,18 @@ internal import LayerArchive
 struct ExportFile: Sendable {
   let target: ExportTarget
 
-  /// Runs `body` with the sink. Blocks; call through Blocking.run.
-  func write<T>(_ body: (any ByteSink) throws -> T) throws -> T {
+  /// Runs `body`, which may block, with the sink. A client behind a connection is told the `answers`; false: it says that it has the same already.
+  @discardableResult
+  func write(_ answers: [String: String] = [:], _ body: @escaping @Sendable (any ByteSink) throws -> Void) async throws -> Bool {
+    if case .remote(let client) = target { return try await client.sendArchive(answers) { sink in try body(ClientSink(sink)) } }
+    try await Blocking.run { try writeHere(body) }
+    return true
+  }
+
+  /// Blocks; call through Blocking.run.
+  func writeHere<T>(_ body: (any ByteSink) throws -> T) throws -> T {
     switch target {
+    case .remote: throw BuildError(.internal, .build, "a client's stream is not written to from here")
     case .directory(let path):
       throw BuildError(.invalidArgument, .usage, "\(path) is given as a directory, but this output is one file")
     case .descriptor(let raw):
@@ -67,4 +76,12 @@ struct ExportFile: Sendable {
     defer { free(resolved) }
     return String(cString: resolved)
   }
+}
+
+/// A client's stream as an archive writes to it.
+private final class ClientSink: ByteSink {
+  private let sink: any ExportSink
+  init(_ sink: any ExportSink) { self.sink = sink }
+  func write(_ bytes: UnsafeRawBufferPointer) throws { try sink.write(bytes) }
+  func finish() throws {}
 }

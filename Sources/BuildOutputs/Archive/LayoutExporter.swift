@@ -46,15 +46,16 @@ struct LayoutExporter: Exporter {
         var root = image.root.descriptor
         if root.annotations[Self.created] == nil { root.annotations[Self.created] = (options.epoch(source) ?? wallClock()).wholeSeconds.description }
         let names = options.names.map(\.withDefaultTag)
+        let response = image.response(root: root, names: names.map(\.description).joined(separator: ","))
         if isArchive {
           try await ImageLayers(targets: image.manifests.map(\.layers)).download(into: environment.store, source)
-          try await sendArchive(image, root, names, to: target, environment, vertex)
+          try await sendArchive(image, root, names, response, to: target, environment, vertex)
         } else {
           try await image.store(in: environment.store, source)
           try await writeDirectory(root, names, to: target, environment, vertex)
         }
         // A part says nothing for the whole.
-        return only == nil ? image.response(root: root, names: names.map(\.description).joined(separator: ",")) : [:]
+        return only == nil ? response : [:]
       }
     }
   }
@@ -72,18 +73,17 @@ struct LayoutExporter: Exporter {
   private static let created = "org.opencontainers.image.created"
 
   private func sendArchive(
-    _ image: WrittenImage, _ root: OCIModel.Descriptor, _ names: [Reference], to target: ExportTarget, _ environment: ExportEnvironment, _ vertex: ProgressTask
+    _ image: WrittenImage, _ root: OCIModel.Descriptor, _ names: [Reference], _ response: [String: String], to target: ExportTarget, _ environment: ExportEnvironment,
+    _ vertex: ProgressTask
   ) async throws {
     let archive = LayoutArchive(
       image: image, index: index(root, names).json.encoded(), dockerManifest: variant == .docker ? dockerManifest(image, names) : nil)
     let file = ExportFile(target: target)
     let store = environment.store
     let meter = ExportMeter(vertex, "sending tarball", total: image.layers.reduce(0) { $0 + $1.layer.descriptor.size })
-    try await ExportErrors.wrapping("cannot write the \(variant.rawValue) archive") {
+    _ = try await ExportErrors.wrapping("cannot write the \(variant.rawValue) archive") {
       try await CancelFlag.watching { flag in
-        try await Blocking.run {
-          try file.write { sink in try archive.write(into: sink, store: store, meter: meter) { flag.isSet } }
-        }
+        try await file.write(response) { sink in try archive.write(into: sink, store: store, meter: meter) { flag.isSet } }
       }
     }
     meter.finish()
@@ -109,6 +109,10 @@ struct LayoutExporter: Exporter {
   }
 
   private func writeDirectory(_ root: OCIModel.Descriptor, _ names: [Reference], to target: ExportTarget, _ environment: ExportEnvironment, _ vertex: ProgressTask) async throws {
+    if case .remote = target {
+      throw BuildError(
+        .unimplemented, .usage, "type=\(variant.rawValue) with tar=false is not supported for a client behind a connection yet", suggestion: "leave tar=false out, and unpack the archive")
+    }
     guard case .directory(let path) = target else {
       throw BuildError(.invalidArgument, .usage, "type=\(variant.rawValue) with tar=false needs a directory as its destination")
     }

@@ -62,6 +62,8 @@ private struct CacheWriter {
     case .directory(let path, let tag):
       switch try await files.directory(named: CacheOption.directoryName(path)) {
       case .inPlace(let absolute): target = .layout(try await Blocking.run { try OCILayout.create(absolute) }, tag: tag)
+      // A client's content comes over another service than its files.
+      case .remote: throw BuildError(.unimplemented, .build, "the cache directory \(path) is not on this machine")
       }
     case .inline: throw BuildError(.internal, .build, "an inline cache is written with its image")
     }

@@ -26,6 +26,8 @@ package struct CachePlace: Sendable {
       let layout: OCILayout
       switch try await files.directory(named: CacheOption.directoryName(path)) {
       case .inPlace(let absolute): layout = try await Blocking.run { try OCILayout.open(absolute) }
+      // A client's content comes over another service than its files.
+      case .remote: throw BuildError(.unimplemented, .build, "the cache directory \(path) is not on this machine")
       }
       return try await Blocking.run {
         let root = try digest ?? tagged(tag, in: layout)

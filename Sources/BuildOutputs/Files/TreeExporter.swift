@@ -15,6 +15,8 @@ struct TreeExporter: Exporter {
   private let splitsPlatforms: Bool?
   private let epoch: Int64??
   private let attestationPrefix: String
+  /// `mode=delete`: what else is in the client's directory goes.
+  private let replaces: Bool
 
   init(_ form: Form, id: String, _ attributes: inout ExportAttributes) throws {
     self.form = form
@@ -22,7 +24,11 @@ struct TreeExporter: Exporter {
     splitsPlatforms = try attributes.flag("platform-split")
     epoch = try attributes.sourceDateEpoch()
     attestationPrefix = attributes.text("attestation-prefix") ?? ""
-    if form == .directory { try attributes.refuse("mode", unless: ["", "copy"]) }
+    switch form == .directory ? attributes.text("mode") ?? "" : "" {
+    case "", "copy": replaces = false
+    case "delete": replaces = true
+    case let other: throw attributes.invalid("mode", "is \(other): expected copy or delete")
+    }
     try attributes.finish()
   }
 
@@ -30,6 +36,8 @@ struct TreeExporter: Exporter {
     let target = try await environment.destinations.target(id: id)
     switch form {
     case .directory:
+      if case .remote(let client) = target { return try await send(source, to: client, environment) }
+      if replaces { throw BuildError(.unimplemented, .usage, "output type=local: the attribute mode=delete is not supported for a directory of this machine yet") }
       guard case .directory(let path) = target else { throw BuildError(.invalidArgument, .usage, "type=local needs a directory as its destination") }
       try await ProgressTask.export("exporting to client directory", environment.progress) { vertex in
         try await CancelFlag.watching { flag in try await copy(source, to: path, vertex, flag) }
@@ -37,6 +45,37 @@ struct TreeExporter: Exporter {
     case .archive:
       try await ProgressTask.export("exporting to client tarball", environment.progress) { vertex in
         try await CancelFlag.watching { flag in try await archive(source, to: target, vertex, flag) }
+      }
+    }
+    return [:]
+  }
+
+  /// Over a connection: each platform's files in a transfer of their own, as the peers send them; all in one where the client's directory becomes what is sent.
+  private func send(_ source: ExportSource, to client: any RemoteExport, _ environment: ExportEnvironment) async throws -> [String: String] {
+    let splits = splitsPlatforms ?? source.isMultiPlatform, replaces = replaces, modified = time(source)?.nanosecondsSinceEpoch
+    try await ProgressTask.export("exporting to client directory", environment.progress) { vertex in
+      try await CancelFlag.watching { flag in
+        if !splits { try await refuseClashes(source, flag) }
+        var parts: [(id: String, part: SentTree.Part)] = []
+        for target in source.targets {
+          let tree = try await ExportErrors.wrapping("cannot read the files of \(target.id)") { try await target.ref?.open() }
+          let attestations = try await attestations(target, shares: source.isMultiPlatform && !splits)
+          parts.append((target.id, SentTree.Part(folder: splits ? Self.folder(target) : nil, tree: tree, attestations: attestations)))
+        }
+        let sent = replaces ? [(id: "", parts: parts.map(\.part))] : parts.map { (id: splits ? $0.id : "", parts: [$0.part]) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for (id, parts) in sent {
+            group.addTask {
+              let meter = ExportMeter(vertex, id.isEmpty ? "copying files" : "copying files \(id)", name: "transferring")
+              meter.set(0)
+              try await ExportErrors.wrapping("cannot copy the files\(id.isEmpty ? "" : " of \(id)") to the client") {
+                try await client.sendFiles(SentTree(parts, modified: modified, flag), replaces: replaces) { meter.set($0) }
+              }
+              meter.finish()
+            }
+          }
+          try await group.waitForAll()
+        }
       }
     }
     return [:]
@@ -131,19 +170,18 @@ struct TreeExporter: Exporter {
     let now = Timestamp(seconds: wallClock().seconds)
     try await vertex.step("sending tarball") {
       try await ExportErrors.wrapping("cannot write the tar archive") { [trees] in
-        try await Blocking.run {
-          try file.write { sink in
-            let tar = TarWriter(sink, style: .compact)
-            for (folder, tree, attestations) in trees {
-              try archiver.archive(tree, under: folder, into: tar, isCancelled: { flag.isSet })
-              for (name, bytes) in try attestations.files(of: tree, isCancelled: { flag.isSet }) {
-                try tar.begin(TarEntry(path: folder.appending(ByteString(text: name)), mode: 0o600, size: Int64(bytes.count), modified: archiver.modified ?? now))
-                try bytes.withUnsafeBytes { try tar.write($0) }
-              }
+        let taken = try await file.write { sink in
+          let tar = TarWriter(sink, style: .compact)
+          for (folder, tree, attestations) in trees {
+            try archiver.archive(tree, under: folder, into: tar, isCancelled: { flag.isSet })
+            for (name, bytes) in try attestations.files(of: tree, isCancelled: { flag.isSet }) {
+              try tar.begin(TarEntry(path: folder.appending(ByteString(text: name)), mode: 0o600, size: Int64(bytes.count), modified: archiver.modified ?? now))
+              try bytes.withUnsafeBytes { try tar.write($0) }
             }
-            try tar.finish()
           }
+          try tar.finish()
         }
+        if !taken { throw BuildError(.failedPrecondition, .usage, "the client refuses the archive: its destination exists already") }
       }
     }
   }
