@@ -4,7 +4,6 @@ internal import DockerfileSyntax
 internal import LLB
 internal import OCIModel
 internal import PathPatterns
-internal import Synchronization
 
 /// Builds Dockerfiles (BuildKit's `dockerfile.v0`, and `docker/dockerfile` of a `# syntax` line): for every platform asked for a
 /// graph and an image config, the same vertices as BuildKit makes of the same input. What is the same for several platforms
@@ -15,19 +14,19 @@ package struct DockerfileFrontend: Frontend {
   package init() {}
 
   package func build(_ gateway: any FrontendGateway) async throws -> FrontendResult {
-    let images = ImageLookup(gateway)
+    let lookups = SourceLookups(gateway)
     return try await withTaskCancellationHandler {
-      defer { images.cancel() }
-      return try await build(gateway, images)
+      defer { lookups.cancel() }
+      return try await build(gateway, lookups)
     } onCancel: {
-      images.cancel()
+      lookups.cancel()
     }
   }
 
-  private func build(_ gateway: any FrontendGateway, _ images: ImageLookup) async throws -> FrontendResult {
+  private func build(_ gateway: any FrontendGateway, _ lookups: SourceLookups) async throws -> FrontendResult {
     let variants = try PlatformVariants(gateway.environment)
     var jobs: [FrontendJob] = []
-    for variant in variants.variants { jobs.append(try await job(for: variant, gateway, images)) }
+    for variant in variants.variants { jobs.append(try await job(for: variant, gateway, lookups)) }
     let call = try FrontendCall(gateway.environment.attributes)
     if call == .describe { return answer(FrontendCall.description) }
     // A wrong argument is refused whatever is asked; a wrong line of the file where the file is looked into.
@@ -44,13 +43,13 @@ package struct DockerfileFrontend: Frontend {
   }
 
   /// Reads one Dockerfile.
-  private func job(for variant: PlatformVariants.Variant, _ gateway: any FrontendGateway, _ images: ImageLookup) async throws -> FrontendJob {
+  private func job(for variant: PlatformVariants.Variant, _ gateway: any FrontendGateway, _ lookups: SourceLookups) async throws -> FrontendJob {
     var environment = gateway.environment
     environment.attributes = variant.attributes
     let context = try await BuildContext(environment, variant.options, gateway)
     let source = try await context.readDockerfile(gateway)
     if environment.attributes["cmdline"] == nil { try OwnSyntax.check(source, buildArguments: variant.options.buildArguments) }
-    return FrontendJob(gateway: gateway, images: images, context: context, source: source, options: variant.options, places: variant.places, log: CheckLog())
+    return FrontendJob(gateway: gateway, lookups: lookups, context: context, source: source, options: variant.options, places: variant.places, log: CheckLog())
   }
 
   private func answer(_ call: FrontendCall, _ jobs: [FrontendJob], _ gateway: any FrontendGateway) async throws -> FrontendResult {
@@ -152,19 +151,18 @@ package struct DockerfileFrontend: Frontend {
 /// One Dockerfile that was read, and what is asked of it.
 struct FrontendJob: Sendable {
   let gateway: any FrontendGateway
-  let images: ImageLookup
+  let lookups: SourceLookups
   let context: BuildContext
   let source: BuildContext.Source
   let options: FrontendOptions
   /// Of the platforms it is for, in the build's list.
   let places: [Int]
   let log: CheckLog
-  private let times = SourceTimes.Lookups()
 
   init(
-    gateway: any FrontendGateway, images: ImageLookup, context: BuildContext, source: BuildContext.Source, options: FrontendOptions, places: [Int], log: CheckLog
+    gateway: any FrontendGateway, lookups: SourceLookups, context: BuildContext, source: BuildContext.Source, options: FrontendOptions, places: [Int], log: CheckLog
   ) {
-    (self.gateway, self.images, self.context, self.source, self.options, self.places, self.log) = (gateway, images, context, source, options, places, log)
+    (self.gateway, self.lookups, self.context, self.source, self.options, self.places, self.log) = (gateway, lookups, context, source, options, places, log)
   }
 
   func parse(_ checks: CheckScope) throws -> Dockerfile {
@@ -177,14 +175,14 @@ struct FrontendJob: Sendable {
     let dockerfile = try parse(checks)
     let excludes = try await context.ignorePatterns(source, gateway)
     var request = ConversionRequest(
-      dockerfile: dockerfile, options: options, sourceMap: source.map, resolveImage: { [images] in try await images.resolve($0, $1) },
+      dockerfile: dockerfile, options: options, sourceMap: source.map, resolveImage: { [lookups] in try await lookups.image($0, $1) },
       mainContext: { [context] in try context.main(in: $0, followPaths: $1, excludes: excludes) })
     request.mode = mode
     // A question is answered for the machine that builds; a file for another system alone is looked at as that one builds it.
     request.platforms = places.filter(options.platforms.indices.contains).map { options.platforms[$0] }
     if mode != .build, let first = request.platforms.first, !request.platforms.contains(where: { $0.os == options.buildPlatform.os }) { request.target = first }
-    request.contexts = NamedContexts(options: options, environment: gateway.environment, gateway: gateway, images: images)
-    request.times = SourceTimes(gateway: gateway, context: context, lookups: times)
+    request.contexts = NamedContexts(options: options, environment: gateway.environment, gateway: gateway, lookups: lookups)
+    request.times = SourceTimes(context: context, lookups: lookups)
     request.checks = checks
     request.ignored = excludes.isEmpty ? nil : try? PatternList(excludes)
     return request
@@ -245,33 +243,4 @@ enum OwnSyntax {
       .unimplemented, .usage, "the frontend \(reference), named by \(origin), is not supported yet",
       suggestion: "docker/dockerfile (any version, labs too) is built in; for a Dockerfile, leave the line out", sources: sources)
   }
-}
-
-/// Looks every image up once, however many platforms and stages ask for it.
-final class ImageLookup: Sendable {
-  private struct Key: Hashable {
-    var reference: Reference
-    var platform: Platform
-    var mode: BuildInterface.ImageResolveMode
-    var logName: String
-    var layout: String?
-  }
-  private let gateway: any FrontendGateway
-  private let lookups = Mutex<[Key: Task<ResolvedImage, any Error>]>([:])
-
-  init(_ gateway: any FrontendGateway) { self.gateway = gateway }
-
-  func resolve(_ reference: Reference, _ options: ImageResolveOptions) async throws -> ResolvedImage {
-    let key = Key(reference: reference, platform: options.platform, mode: options.mode, logName: options.logName, layout: options.layout)
-    let task = lookups.withLock { lookups in
-      if let running = lookups[key] { return running }
-      let new = Task { [gateway] in try await gateway.resolveImage(reference, options: options) }
-      lookups[key] = new
-      return new
-    }
-    return try await task.value
-  }
-
-  /// Stops all lookups that are under way.
-  func cancel() { lookups.withLock { for task in $0.values { task.cancel() } } }
 }

@@ -33,7 +33,8 @@ enum FrontendFuzz {
     }
   }
 
-  /// The result of `body`, which no task of this thread waits for.
+  /// The result of `body`. libFuzzer calls from a thread of its own, which is none of the cooperative pool's and can wait only by blocking; the task ends before
+  /// this returns.
   private static func wait<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) -> Result<T, any Error> {
     let done = DispatchSemaphore(value: 0)
     let box = ResultBox<T>()

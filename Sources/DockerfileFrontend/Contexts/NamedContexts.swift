@@ -11,7 +11,7 @@ struct NamedContexts: Sendable {
   let options: FrontendOptions
   let environment: FrontendEnvironment
   let gateway: any FrontendGateway
-  let images: ImageLookup
+  let lookups: SourceLookups
 
   /// One that was found by its name.
   struct Found: Sendable {
@@ -108,7 +108,7 @@ struct NamedContexts: Sendable {
     let platform = found.platform
     var lookup = ImageResolveOptions(platform: platform ?? environment.buildPlatform, mode: options.resolveMode, logName: "[context \(found.key)] load metadata for \(text)")
     lookup.isPlatformImplied = platform == nil
-    let image = try await images.resolve(reference, lookup)
+    let image = try await lookups.image(reference, lookup)
     var config = try ImageConfig(parsing: image.config).knownMembersOnly
     config.created = nil
     return Loaded(config: config) { [name = "[context \(found.key)] \(text)"] in
@@ -125,7 +125,7 @@ struct NamedContexts: Sendable {
     do { reference = try Reference(parsing: found.name).with(digest: digest) } catch { throw invalid(found, "\(error)", cause: error) }
     var lookup = ImageResolveOptions(platform: found.platform ?? environment.buildPlatform, logName: "[context \(found.key)] load metadata for \(reference)")
     (lookup.layout, lookup.isPlatformImplied) = (store, found.platform == nil)
-    let image = try await images.resolve(reference, lookup)
+    let image = try await lookups.image(reference, lookup)
     let config = try ImageConfig(parsing: image.config).knownMembersOnly
     return Loaded(config: config) { [session = environment.sessionID, platform = found.platform, name = "[context \(found.key)] OCI load from client"] in
       $0.ociLayout(reference.description, sessionID: session, storeID: store, options: VertexOptions(name: name, platform: platform))

@@ -3,17 +3,11 @@ internal import BuildKitProto
 internal import DockerfileSyntax
 internal import LLB
 internal import OCIModel
-internal import Synchronization
 
-/// Times of build sources, for `SOURCE_DATE_EPOCH=context` and its like. Each is asked for once, however many platforms want it.
+/// Times of build sources, for `SOURCE_DATE_EPOCH=context` and its like.
 struct SourceTimes: Sendable {
-  let gateway: any FrontendGateway
   let context: BuildContext
-  let lookups: Lookups
-
-  final class Lookups: Sendable {
-    fileprivate let running = Mutex<[Digest: Task<Timestamp?, any Error>]>([:])
-  }
+  let lookups: SourceLookups
 
   /// nil for a directory of the client, which has no time of its own.
   func ofMainContext() async throws -> Timestamp? {
@@ -25,13 +19,7 @@ struct SourceTimes: Sendable {
   func time(of definition: Definition, logName: String) async throws -> Timestamp? {
     let sources = definition.sources
     guard sources.count == 1, let source = sources.first, let head = definition.head else { return nil }
-    let task = lookups.running.withLock { running in
-      if let task = running[head] { return task }
-      let task = Task { [gateway] in try await gateway.time(of: source, logName: logName) }
-      running[head] = task
-      return task
-    }
-    return try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+    return try await lookups.time(of: source, head: head, logName: logName)
   }
 }
 
