@@ -1,0 +1,196 @@
+package import BuildInterface
+package import GRPCCore
+package import HostOS
+internal import Synchronization
+
+/// Runs one end of a transfer between an asynchronous connection and the threads that its disk work needs.
+package enum FileTransfer {
+  /// Bytes that are held between the connection and the disk.
+  private static let window = 4 << 20
+  /// What an entry costs beside its bytes.
+  private static let overhead = 256
+
+  /// Receives into a directory. `inbound` is what the other end sends, `send` writes to it and returns when `nil` has been given: it is then told that nothing more comes.
+  package static func receive<Messages: AsyncSequence & Sendable>(
+    into directory: Directory, _ options: ReceiveOptions, from inbound: Messages, to outbound: OutgoingPackets, progress: @escaping @Sendable (Int64) -> Void
+  ) async throws -> UpdatedDirectory where Messages.Element == WirePacket {
+    let inbox = ThreadInbox<WirePacket>(limit: window)
+    return try await withTaskCancellationHandler {
+      try await withThrowingTaskGroup(of: UpdatedDirectory?.self) { group in
+        group.addTask {
+          do {
+            for try await packet in inbound {
+              guard await inbox.put(packet, cost: packet.size + overhead) else { return nil }
+            }
+            inbox.end()
+          } catch {
+            inbox.end(error)
+          }
+          return nil
+        }
+        group.addTask {
+          defer { inbox.close() }
+          return try await onThread { try run(directory, options, inbox, outbound, progress) }
+        }
+        var result: UpdatedDirectory?
+        do {
+          while let next = try await group.next() { result = next ?? result }
+        } catch {
+          group.cancelAll()
+          outbound.box.end(error)
+          throw error
+        }
+        guard let result else { throw CancellationError() }
+        return result
+      }
+    } onCancel: {
+      inbox.end(CancellationError())
+    }
+  }
+
+  private static func run(
+    _ directory: Directory, _ options: ReceiveOptions, _ inbox: ThreadInbox<WirePacket>, _ outbound: OutgoingPackets, _ progress: (Int64) -> Void
+  ) throws -> UpdatedDirectory {
+    let receiver = try FileReceiver(directory, options) { outbound.offer($0) }
+    var bytes: Int64 = 0
+    do {
+      while let packets = try inbox.takeAll() {
+        for packet in packets {
+          bytes += Int64(packet.size)
+          try receiver.take(packet.packet)
+        }
+        progress(bytes)
+        if receiver.isDone { outbound.finish() }
+      }
+      try receiver.end()
+    } catch {
+      receiver.abandon()
+      outbound.offer(.failure("\(error)"))
+      outbound.finish()
+      throw error
+    }
+    var result = UpdatedDirectory()
+    (result.received, result.entries) = (receiver.received, receiver.entries)
+    return result
+  }
+
+  /// Sends a tree.
+  package static func send<Messages: AsyncSequence & Sendable>(
+    _ tree: any FileTree, from inbound: Messages, to outbound: OutgoingPackets, progress: @escaping @Sendable (Int64) -> Void
+  ) async throws where Messages.Element == WirePacket {
+    let sender = FileSender(tree)
+    let inbox = ThreadInbox<WirePacket>(limit: window)
+    let sent = SentBytes(progress)
+    let send: @Sendable (FilePacket) throws -> Void = { packet in
+      try outbound.put(packet)
+      sent.add(packet)
+    }
+    try await withTaskCancellationHandler {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await onThread { try sender.walk(send) } }
+        group.addTask {
+          do {
+            for try await packet in inbound {
+              guard await inbox.put(packet, cost: overhead) else { return }
+            }
+            inbox.end()
+          } catch {
+            inbox.end(error)
+            outbound.close(error)
+          }
+        }
+        group.addTask {
+          defer { inbox.close() }
+          try await onThread { try serve(sender, inbox, outbound, send) }
+        }
+        do { try await group.waitForAll() } catch {
+          // The first error is why; threads that wait for the connection learn of it.
+          outbound.fail(error)
+          inbox.end(error)
+          throw error
+        }
+      }
+    } onCancel: {
+      outbound.close(CancellationError())
+      inbox.end(CancellationError())
+    }
+  }
+
+  private static func serve(_ sender: FileSender, _ inbox: ThreadInbox<WirePacket>, _ outbound: OutgoingPackets, _ send: (FilePacket) throws -> Void) throws {
+    while let packets = try inbox.takeAll() {
+      for packet in packets {
+        let request = try sender.take(packet.packet)
+        try sender.serve(request, send)
+        if request == .finish {
+          outbound.finish()
+          return
+        }
+      }
+    }
+    throw FileSyncError(.ended, "the connection ended before the receiver had all files")
+  }
+
+  /// Of a failed task group the error that came first counts, not that of who was told of it.
+  static func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await DedicatedThread.run { Result { try body() } }.get()
+  }
+}
+
+/// What goes to the other end.
+package final class OutgoingPackets: Sendable {
+  let box = ThreadOutbox<WirePacket>(limit: 1 << 20)
+  package init() {}
+
+  /// Blocks while the other end reads nothing.
+  func put(_ packet: FilePacket) throws { try box.put(WirePacket(packet), cost: Self.cost(packet)) }
+  /// Never blocks.
+  func offer(_ packet: FilePacket) { try? box.put(WirePacket(packet), cost: Self.cost(packet), now: true) }
+  func finish() { box.end() }
+  /// Tells the other end why, after what is on its way.
+  func fail(_ error: any Error) {
+    offer(.failure("\(error)"))
+    box.end()
+    // Whoever still waits for room must not wait for ever.
+    box.refuse(error)
+  }
+  package func close(_ error: any Error) { box.close(error) }
+
+  /// Writes everything, until the end.
+  package func write(to writer: RPCWriter<WirePacket>) async throws {
+    do {
+      while let packets = try await box.next() { try await writer.write(contentsOf: packets) }
+    } catch {
+      box.close(error)
+      throw error
+    }
+  }
+
+  private static func cost(_ packet: FilePacket) -> Int {
+    switch packet {
+    case .data(_, let bytes): 64 + bytes.count
+    case .entry(let entry): 128 + entry.path.count
+    default: 64
+    }
+  }
+}
+
+/// Counts what is sent; told from several threads.
+private final class SentBytes: Sendable {
+  private let bytes = Mutex<Int64>(0)
+  private let progress: @Sendable (Int64) -> Void
+  init(_ progress: @escaping @Sendable (Int64) -> Void) { self.progress = progress }
+
+  func add(_ packet: FilePacket) {
+    let size: Int64 =
+      switch packet {
+      case .data(_, let data): Int64(data.count) + 8
+      case .entry(let entry): Int64(entry.path.count + entry.linkTarget.count) + 32
+      default: 0
+      }
+    let now = bytes.withLock { bytes in
+      bytes += size
+      return bytes
+    }
+    progress(now)
+  }
+}
