@@ -19,7 +19,10 @@ final class SentTree: FileTree {
   init(_ parts: [Part], modified: Int64?, _ flag: CancelFlag) { (self.parts, self.modified, self.flag) = (parts, modified, flag) }
 
   func walk(_ body: (FileEntry) throws -> Void) throws {
-    let walk = SentTreeWalk(modified: modified, flag, body)
+    try withoutActuallyEscaping(body) { try walk(SentTreeWalk(modified: modified, flag, $0), $0) }
+  }
+
+  private func walk(_ walk: SentTreeWalk, _ body: (FileEntry) throws -> Void) throws {
     guard parts.contains(where: { $0.folder != nil }) else {
       return try walk.directory(sources(parts, at: []), attested(parts, at: []), path: [])
     }
