@@ -54,6 +54,7 @@ var parts: [Part] = [
   Part("BuildInterface", own: ["OCIModel", "BuildProgress", "LLB", "BuildKitProto"]),
   // System
   Part("CHostOS", .c),
+  Part("CNetwork", .c),
   Part("HostOS", own: ["CHostOS"], external: [system, nioPosix, nioCore, subprocess]),
   Part("CLibdeflate", .systemLibrary(pkgConfig: "libdeflate", apt: ["libdeflate-dev"])),
   Part("CZstd", .systemLibrary(pkgConfig: "libzstd", apt: ["libzstd-dev"])),
@@ -63,14 +64,14 @@ var parts: [Part] = [
   Part("OCIRegistry", own: ["OCIModel", "ContentStore", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   Part("ImageStores", own: ["OCIModel", "ContentStore", "OCIRegistry", "HostOS"], external: [nioCore]),
   Part("ImageTools", own: ["OCIModel", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores"], external: [nioCore]),
-  Part("BuildkitdConfig", own: ["HostOS", "OCIRegistry"], external: [toml]),
+  Part("BuildkitdConfig", own: ["OCIModel", "HostOS", "OCIRegistry"], external: [toml]),
   Part("DockerEngine", own: ["OCIModel", "HostOS"], external: [http, nioCore, nioPosix, nioHTTP1, nioSSL]),
   Part("ImageChecks", own: ["OCIModel", "OCIRegistry", "ContentStore", "ImageStores", "LayerArchive", "Binaries", "HostOS"], external: [nioCore]),
   // Engine
   Part("BuildSolver", own: ["OCIModel", "BuildProgress"]),
   Part("BuildSnapshots", own: ["HostOS", "LayerArchive", "ContentStore", "OCIModel"], external: [grdb]),
   Part("DockerfileFrontend", own: ["DockerfileSyntax", "PathPatterns", "LLB", "BuildKitProto", "BuildInterface", "BuildProgress", "OCIModel"]),
-  Part("BuildExecutor", own: ["CHostOS", "HostOS", "OCIModel", "Binaries"]),
+  Part("BuildExecutor", own: ["CHostOS", "CNetwork", "HostOS", "OCIModel", "Binaries"]),
   Part(
     "BuildEngine",
     own: [

@@ -21,6 +21,15 @@
       package var resolverFile: String
       /// Why no container can be started here; nil when nothing is known to stand in the way.
       package var obstacle: String?
+      /// Instead of what the host's file says.
+      package var resolver = HostFiles.Resolver()
+      /// The control group above steps that name none; empty is this program's own.
+      package var cgroupParent = ""
+      /// An AppArmor profile that is loaded; nil for none.
+      package var apparmorProfile: String?
+      /// Where specifications of devices are, and which of these builds may have without asking.
+      package var deviceDirectories: [String] = ["/etc/cdi", "/var/run/cdi"]
+      package var autoAllowedDevices: [String] = []
       package init(
         scratch: String, runtime: String? = nil, qemuDirectory: String? = nil, resolverFile: String = "/etc/resolv.conf", obstacle: String? = nil
       ) {
@@ -43,9 +52,12 @@
     let machine: MachineFacts
     private let server = SupervisorServer()
     private let runtime: Result<Runtime, any Error>
+    /// Networks of steps of their own; nil: steps are in the host's.
+    private let networks: StepNetworks?
 
-    /// Blocks a little; call through Blocking.run. A missing runtime is an error of `run` only: a build without RUN needs none.
-    package init(_ configuration: Configuration) throws {
+    /// `networks` are closed by whoever opened them. Blocks a little; call through Blocking.run. A missing runtime is an error of `run` only: a build without RUN needs none.
+    package init(_ configuration: Configuration, networks: StepNetworks? = nil) throws {
+      self.networks = networks
       try Files.makeDirectories(configuration.scratch, mode: 0o711)
       self.configuration = configuration
       machine = MachineFacts()
@@ -63,7 +75,28 @@
       } catch { return error }
     }
 
+    package func devices() -> DeviceSpecs { DeviceSpecs(directories: configuration.deviceDirectories, autoAllowed: configuration.autoAllowedDevices) }
+
     package func run(_ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams) async throws -> StepExit {
+      guard let networks, spec.network == .sandbox else { return try await run(spec, root: root, locks: locks, streams: streams, network: nil) }
+      let namespace = try await networks.take(hostname: spec.hostname)
+      let isReusable = !spec.isInsecure
+      do {
+        let exit = try await run(spec, root: root, locks: locks, streams: streams, network: namespace.descriptor)
+        await networks.give(namespace, isReusable: isReusable)
+        return exit
+      } catch {
+        await networks.give(namespace, isReusable: isReusable)
+        throw error
+      }
+    }
+
+    private func run(
+      _ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams, network: HostOS.Descriptor?
+    ) async throws -> StepExit {
+      var spec = spec
+      if spec.cgroupParent.isEmpty { spec.cgroupParent = configuration.cgroupParent }
+      let request = spec
       if let obstacle = configuration.obstacle { throw ExecutorError(.platformImpossible, "steps cannot run here: \(obstacle)") }
       let runtime = try runtime.get()
       let support = await emulation.support(for: spec.platform)
@@ -71,7 +104,7 @@
         throw ExecutorError(.platformImpossible, reason + (mend.isEmpty ? "" : "; mend it with: \(mend)"))
       }
       let started = try await Blocking.run { [self] in
-        let step = try PreparedStep(spec, root: root, support: support, runtime: runtime, executor: self, locks: locks, streams: streams)
+        let step = try PreparedStep(request, root: root, support: support, runtime: runtime, executor: self, locks: locks, streams: streams, network: network)
         do { return try start(step, streams) } catch {
           step.cleanUp()
           throw error

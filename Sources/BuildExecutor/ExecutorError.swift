@@ -13,6 +13,10 @@ package struct ExecutorError: Error, CustomStringConvertible, Sendable {
     case mount
     /// Limits are asked for, and there is nowhere to set them.
     case noControlGroup
+    /// A network that is configured cannot be made.
+    case network
+    /// A device that is asked for is not known here, or cannot be given.
+    case device
     /// The supervisor of the container failed to set it up, or died.
     case supervisor
   }

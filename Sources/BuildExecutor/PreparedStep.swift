@@ -27,8 +27,10 @@
     /// Blocks. Throws `ExecutorError`, or HostError.
     init(
       _ spec: ProcessSpec, root rootPlan: MountPlan, support: Emulation.Support, runtime: Runtime, executor: ContainerExecutor, locks: [Descriptor],
-      streams: StepStreams
+      streams: StepStreams, network: Descriptor? = nil
     ) throws {
+      var spec = spec
+      let edits = try Self.devices(&spec, executor)
       let machine = executor.machine, scratch = executor.configuration.scratch
       var plan = SupervisorPlan(scratch: scratch)
       killsBefore = MachineFacts.killsForMemory()
@@ -40,6 +42,7 @@
       if case .privateRegistration = support { isPrivate = true }
       let inUserNamespace = machine.inUserNamespace || isPrivate
       var user = try UserLookup.resolve(spec.user, in: root)
+      user.additionalGids += edits.groups.filter { !user.additionalGids.contains($0) }
       try Self.check(&user, machine)
 
       plan.directory("s")
@@ -57,10 +60,11 @@
       if mountsGroups { plan.mountControlGroups(at: "/sys/fs/cgroup") }
       let runtimeMakesGroups = runtime.kind == .runc && !inUserNamespace
       let hasParent = !spec.cgroupParent.isEmpty && !runtimeMakesGroups
-      let group = runtimeMakesGroups || spec.isInsecure || hasParent ? nil : machine.devices?.next()
+      let opensDevices = spec.isInsecure || !edits.nodes.isEmpty
+      let group = runtimeMakesGroups || opensDevices || hasParent ? nil : machine.devices?.next()
       let parents = hasParent ? try ParentCgroups.groups(beneath: spec.cgroupParent, for: spec.resources, name: DeviceCgroups.nextName()) : []
-      for parent in parents { plan.cgroup(parent.name, beneath: parent.parent, version: spec.isInsecure ? 0 : parent.deviceVersion, settings: parent.settings) }
-      let deniesDevices = spec.isInsecure || group != nil || parents.contains { $0.deviceVersion != 0 } || runtimeMakesGroups || machine.inUserNamespace
+      for parent in parents { plan.cgroup(parent.name, beneath: parent.parent, version: opensDevices ? 0 : parent.deviceVersion, settings: parent.settings) }
+      let deniesDevices = spec.isInsecure || group != nil || (!opensDevices && parents.contains { $0.deviceVersion != 0 }) || runtimeMakesGroups || machine.inUserNamespace
       // Without a control group that denies them, device files of the image are dead instead.
       if !deniesDevices { _ = hostos_mount_set(root.descriptor.raw, UInt64(HOSTOS_MOUNT_NODEV), 0) }
       let limits = runtimeMakesGroups || hasParent || spec.resources.isEmpty ? [] : try LimitCgroups.groups(for: spec.resources, name: DeviceCgroups.nextName())
@@ -90,13 +94,17 @@
           hasUnifiedCgroups: groups == .v2 && machine.hasCgroupNamespaces, hasSeccomp: machine.hasSeccomp,
           deniesDevices: deniesDevices || inUserNamespace, cgroupsPath: runtimeMakesGroups ? Self.runtimeGroup(spec.cgroupParent, id) : nil))
 
+      specification.devices = edits
+      specification.apparmorProfile = spec.isInsecure ? nil : executor.configuration.apparmorProfile
+
+      if let network { plan.network(network) }
       var size = winsize()
       if let terminal, ioctl(terminal.raw, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 {
         specification.terminalSize = (size.ws_row, size.ws_col)
       }
 
       plan.file("hosts", hosts)
-      plan.file("resolv.conf", HostFiles.resolverConfiguration(from: Files.text(executor.configuration.resolverFile) ?? ""))
+      plan.file("resolv.conf", Self.resolverConfiguration(executor.configuration, isolated: network != nil))
       plan.file("config.json", mode: 0o600, try specification.json().encodedString())
       plan.arguments(runtime.arguments(scratch: scratch, id: id))
       for lock in locks { plan.hold(lock) }
@@ -210,6 +218,27 @@
     }
 
     // MARK: the rest
+
+    private static func resolverConfiguration(_ configuration: ContainerExecutor.Configuration, isolated: Bool) -> String {
+      var text = Files.text(configuration.resolverFile) ?? ""
+      if isolated, HostFiles.asksResolved(text), let behind = Files.text(HostFiles.resolvedFile) { text = behind }
+      return HostFiles.resolverConfiguration(from: text, instead: configuration.resolver, isolated: isolated)
+    }
+
+    /// What the step's devices bring. Variables and mounts are the step's own from here on.
+    private static func devices(_ spec: inout ProcessSpec, _ executor: ContainerExecutor) throws -> ContainerEdits {
+      if spec.devices.isEmpty { return ContainerEdits() }
+      let specs = executor.devices()
+      let edits = specs.edits(for: try specs.find(spec.devices))
+      for variable in edits.environment {
+        let name = variable.prefix { $0 != "=" } + "="
+        if let i = spec.environment.firstIndex(where: { $0.hasPrefix(name) }) { spec.environment[i] = variable } else { spec.environment.append(variable) }
+      }
+      for mount in edits.mounts {
+        spec.mounts.append(ProcessMount(destination: mount.containerPath, plan: .bind(path: mount.hostPath, readOnly: mount.options.contains("ro")), readOnly: mount.options.contains("ro")))
+      }
+      return edits
+    }
 
     /// A user who does not exist in this user namespace can run nothing. Further groups that do not exist are left away.
     private static func check(_ user: inout ProcessUser, _ machine: MachineFacts) throws {

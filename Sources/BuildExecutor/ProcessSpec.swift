@@ -46,6 +46,8 @@ package struct ProcessSpec: Sendable {
   package var network: Network
   /// With all privileges that this program has itself: every capability, device and system call, /sys and /proc/sys writable (`RUN --security=insecure`).
   package var isInsecure: Bool
+  /// By the Container Device Interface.
+  package var devices: [DeviceRequest] = []
   package var extraHosts: [ExtraHost]
   package var limits: [Limit]
   package var resources: StepResources
@@ -146,10 +148,13 @@ package protocol StepExecutor: Sendable {
   func run(_ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor], streams: StepStreams) async throws -> StepExit
   /// Why steps cannot be limited so; nil when they can.
   func obstacle(to resources: StepResources) async -> (any Error)?
+  /// The devices that steps can have now. Blocks.
+  func devices() -> DeviceSpecs
 }
 
 extension StepExecutor {
   package func obstacle(to resources: StepResources) async -> (any Error)? { nil }
+  package func devices() -> DeviceSpecs { DeviceSpecs(directories: [], autoAllowed: []) }
 
   package func run(
     _ spec: ProcessSpec, root: MountPlan, locks: [HostOS.Descriptor] = [], output: @escaping @Sendable (StepOutput) -> Void

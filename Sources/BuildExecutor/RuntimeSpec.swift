@@ -56,6 +56,9 @@ package struct RuntimeSpec: Sendable {
   /// Rows and columns that a terminal starts with.
   package var terminalSize: (rows: UInt16, columns: UInt16)?
   package var surroundings: Surroundings
+  /// What devices bring, but for variables and mounts.
+  var devices = ContainerEdits()
+  var apparmorProfile: String?
 
   package init(
     process: ProcessSpec, user: ProcessUser, rootPath: String, hostsPath: String, resolverPath: String, mounts: [Mount], terminal: Bool = false,
@@ -92,15 +95,20 @@ package struct RuntimeSpec: Sendable {
       linux["cgroupsPath"] = .string(path)
       var resources = process.resources.specification
       resources["devices"] =
-        process.isInsecure ? [["allow": true, "type": "c", "access": "rwm"], ["allow": true, "type": "b", "access": "rwm"]] : [["allow": false, "access": "rwm"]]
+        process.isInsecure
+        ? [["allow": true, "type": "c", "access": "rwm"], ["allow": true, "type": "b", "access": "rwm"]]
+        : .array([["allow": false, "access": "rwm"]] + devices.rules.map { .object($0) })
       linux["resources"] = .object(resources)
     }
     linux["namespaces"] = .array(namespaces.map { ["type": .string($0)] })
-    if process.isInsecure, !surroundings.inUserNamespace { linux["devices"] = .array(Privileges.devices) }
+    let nodes = (process.isInsecure && !surroundings.inUserNamespace ? Privileges.devices : []) + devices.nodes.map { .object($0) }
+    if !nodes.isEmpty { linux["devices"] = .array(nodes) }
     if surroundings.hasSeccomp, !process.isInsecure, let profile = Seccomp.profile(architecture: surroundings.architecture) { linux["seccomp"] = profile }
     linux["maskedPaths"] = .array(process.isInsecure ? [] : Self.maskedPaths.map { .string($0) })
     linux["readonlyPaths"] = .array(process.isInsecure ? [] : Self.readOnlyPaths.map { .string($0) })
-    return [
+    var hooks = JSONObject()
+    for hook in devices.hooks { hooks[hook.name] = .array((hooks[hook.name]?.arrayValue ?? []) + [hook.json]) }
+    var out: JSONValue = [
       "ociVersion": "1.0.2", "process": try processJSON(), "root": ["path": .string(rootPath), "readonly": .bool(process.readOnlyRoot)],
       "hostname": .string(process.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? HostFiles.defaultHostname),
       "mounts": .array(
@@ -111,6 +119,11 @@ package struct RuntimeSpec: Sendable {
           ]
         }), "linux": .object(linux),
     ]
+    if !hooks.isEmpty, var object = out.objectValue {
+      object["hooks"] = .object(hooks)
+      out = .object(object)
+    }
+    return out
   }
 
   private var namespaces: [String] {
@@ -136,6 +149,7 @@ package struct RuntimeSpec: Sendable {
       ("cwd", .string(Self.cleaned(process.workingDirectory))),
       ("capabilities", .object(sets)),
     ])
+    if let apparmorProfile { object["apparmorProfile"] = .string(apparmorProfile) }
     if !process.limits.isEmpty { object["rlimits"] = .array(try process.limits.map(Self.limit)) }
     if terminal, let size = terminalSize { object["consoleSize"] = ["height": .int(Int(size.rows)), "width": .int(Int(size.columns))] }
     object["noNewPrivileges"] = false

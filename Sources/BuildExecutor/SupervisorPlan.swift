@@ -34,6 +34,7 @@ struct SupervisorPlan {
   mutating func hide(_ path: String) { add("hide", path) }
   mutating func mountControlGroups(at path: String) { add("control-groups", path) }
   mutating func newUserNamespace() { add("user") }
+  mutating func network(_ namespace: Descriptor) { add("network", number(of: namespace)) }
   mutating func register(_ line: String) { add("register", line) }
   mutating func probe() { add("probe") }
   mutating func arguments(_ arguments: [String]) { for argument in arguments { add("argument", argument) } }

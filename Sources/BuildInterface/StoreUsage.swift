@@ -50,7 +50,17 @@ package struct UsageFilter: Sendable, Hashable {
     var test: Test
   }
   private var list: [Condition] = []
+  /// Of these one must match too; empty for any record.
+  private var alternatives: [UsageFilter] = []
   package init() {}
+
+  /// What at least one of them matches; everything when there is none.
+  package static func any(_ filters: [UsageFilter]) -> UsageFilter {
+    if filters.count == 1 { return filters[0] }
+    var out = UsageFilter()
+    out.alternatives = filters
+    return out
+  }
 
   package static let fields = ["id", "parents", "description", "inuse", "mutable", "immutable", "type", "shared", "private"]
   private static let truths: Set<String> = ["inuse", "mutable", "immutable", "shared", "private"]
@@ -75,7 +85,8 @@ package struct UsageFilter: Sendable, Hashable {
   }
 
   package func matches(_ record: UsageRecord) -> Bool {
-    list.allSatisfy { condition in
+    guard alternatives.isEmpty || alternatives.contains(where: { $0.matches(record) }) else { return false }
+    return list.allSatisfy { condition in
       let value = Self.value(condition.field, record)
       switch condition.test {
       case .present: return value != nil
@@ -136,6 +147,19 @@ package struct PruneRequest: Sendable {
   }
 }
 
+/// A rule by which cache goes by itself, as workers tell of it (BuildKit's gcpolicy).
+package struct CollectionNote: Sendable, Hashable {
+  package var all: Bool
+  /// In containerd's words; what matches one of them goes.
+  package var filters: [String]
+  /// Nanoseconds.
+  package var keepDuration: Int64
+  package var limits: SpaceLimits
+  package init(all: Bool = false, filters: [String] = [], keepDuration: Int64 = 0, limits: SpaceLimits = SpaceLimits()) {
+    (self.all, self.filters, self.keepDuration, self.limits) = (all, filters, keepDuration, limits)
+  }
+}
+
 /// How large the store may grow by itself.
 package enum StoreLimit: Sendable, Hashable {
   /// By the size of the disk, as BuildKit chooses.
@@ -145,6 +169,8 @@ package enum StoreLimit: Sendable, Hashable {
   case bytes(Int64)
   /// Of the disk.
   case percent(Int64)
+  /// A daemon's rules, in their order. They are applied when builds end, and from time to time; a build that needs more than they leave gets it.
+  case rules([CollectionNote])
 }
 
 /// Something in the store that is not as it should be.

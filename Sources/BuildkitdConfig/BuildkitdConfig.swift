@@ -1,14 +1,34 @@
 internal import HostOS
+internal import OCIModel
 package import OCIRegistry
 internal import TOMLKit
 
-/// A `buildkitd.toml`, as BuildKit's daemon has them: so far its `[registry."host"]` sections. What else it may hold is for builders of their own, and is passed over.
+/// A `buildkitd.toml`, as BuildKit's daemon has them. Paths that are not absolute begin at the file's folder.
 package struct BuildkitdFile: Sendable, Hashable {
+  /// Where builds are kept; nil is the default.
+  package var root: String?
+  /// `insecure-entitlements`: what clients may ask for (`network.host`, `security.insecure`, `device`, `device=NAME`).
+  package var entitlements: [String] = []
+  package var log = LogSettings()
+  package var grpc = ListenerSettings()
+  /// `[otel]` socketPath.
+  package var traceSocket: String?
+  package var cdi = CDISettings()
+  package var worker = WorkerSettings()
   /// By host, as references name it (`docker.io`).
   package var registries: [String: RegistryHostSettings] = [:]
+  package var dns: DNSSettings?
+  package var history = HistorySettings()
+  package var frontends = FrontendSettings()
+  package var system = SystemSettings()
+  /// Where files are that are added to builds' provenance; nil is the default.
+  package var provenanceDirectory: String?
+  /// What the file says and has no meaning here: a daemon says so when it starts.
+  package var notices: [String] = []
+  /// What the file asks for and a daemon of ours does not do, though to build without it would be wrong: it does not start then.
+  package var refusals: [ConfigError] = []
 
   static let limit = 1 << 20
-  private static let registryKeys = ["mirrors", "http", "insecure", "ca", "keypair", "tlsconfigdir"]
 
   package init() {}
 
@@ -18,14 +38,33 @@ package struct BuildkitdFile: Sendable, Hashable {
     do { document = try TOMLTable(string: text) } catch let error as TOMLParseError {
       throw ConfigError(.syntax, path: path, line: Int(error.source.begin.line), "\(error.description.prefix(300))")
     }
-    guard let section = document["registry"] else { return }
-    var reader = SectionReader(path: path, lines: KeyLines(text))
-    guard let hosts = section.table else { throw reader.error(["registry"], "registry is a table of registries: [registry.\"host\"]") }
-    for host in hosts.keys.sorted() {
-      guard let settings = hosts[host]?.table else { throw reader.error(["registry", host], "[registry.\"\(host)\"] is a table") }
-      registries[host] = try reader.settings(settings, of: host, keys: Self.registryKeys)
+    let top = TableReader(document, ConfigPlaces(path: path, lines: KeyLines(text)))
+    try readRoot(top)
+    if let section = try top.table("log") { try readLog(section) }
+    if let section = try top.table("grpc") { try readListeners(section) }
+    if let section = try top.table("otel") {
+      traceSocket = try section.string("socketPath")
+      try section.finish()
     }
-    for host in reader.plainMirrors where registries[host]?.plainHTTP == nil { registries[host, default: RegistryHostSettings()].plainHTTP = true }
+    if let section = try top.table("cdi") { try readDevices(section) }
+    if let section = try top.table("worker") { try readWorkers(section) }
+    if let section = try top.table("registry") { registries = try RegistrySections(section).registries }
+    if let section = try top.table("dns") { try readDNS(section) }
+    if let section = try top.table("history") {
+      history.maxAge = try section.duration("maxAge") ?? 0
+      history.maxEntries = try section.int("maxEntries", least: .min) ?? 0
+      try section.finish()
+    }
+    if let section = try top.table("frontend") { try readFrontends(section) }
+    if let section = try top.table("system") {
+      system.platformsCacheMaxAge = try section.duration("platformsCacheMaxAge")
+      system.maxRegistryConcurrency = try section.int("maxRegistryConcurrency", least: 1)
+      try section.finish()
+    }
+    // Sections that BuildKit's own examples have and only its cache at GitHub reads.
+    for name in ["cache", "ghacache"] where top.passOver(name) { notices.append("\(path): [\(name)] is about the cache of GitHub Actions, which this daemon has not, and is ignored") }
+    if top.passOver("gc") { notices.append("\(path): [gc] has no meaning, here as in BuildKit; collection is set in [worker.oci]") }
+    try top.finish()
   }
 
   /// Blocks. Throws `ConfigError`.
@@ -49,86 +88,83 @@ package struct BuildkitdFile: Sendable, Hashable {
   }
 }
 
-/// Reads one `[registry."host"]` section after the other.
-private struct SectionReader {
-  let path: String
-  let lines: KeyLines
-  /// Mirrors written with `http://`.
-  var plainMirrors: [String] = []
+// MARK: - Sections
 
-  func error(_ keys: [String], _ message: String) -> ConfigError { ConfigError(.setting, path: path, line: lines.line(of: keys), message) }
-
-  mutating func settings(_ table: TOMLTable, of host: String, keys: [String]) throws -> RegistryHostSettings {
-    let place = ["registry", host]
-    guard !host.contains("://"), !host.contains("/"), RegistryMirror(host) != nil else { throw error(place, "[registry.\"\(host)\"]: a registry is named by its host alone, as docker.io or localhost:5000") }
-    var out = RegistryHostSettings()
-    for key in table.keys.sorted() where !keys.contains(key) {
-      let meant = keys.min { KeyDistance.between($0, key) < KeyDistance.between($1, key) }
-      let advice = meant.flatMap { KeyDistance.between($0, key) <= 2 ? "; did you mean \($0)?" : nil } ?? "; there are \(keys.joined(separator: ", "))"
-      throw error(place + [key], "[registry.\"\(host)\"] has no setting \"\(key)\"\(advice)")
+extension BuildkitdFile {
+  private mutating func readRoot(_ top: TableReader) throws {
+    if try top.bool("debug") == true { log.level = .debug }
+    if try top.bool("trace") == true { log.level = .trace }
+    root = try top.string("root").flatMap { $0.isEmpty ? nil : top.file.absolute($0) }
+    entitlements = try top.strings("insecure-entitlements") ?? []
+    for name in entitlements where !["network.host", "security.insecure", "device"].contains(name) && !name.hasPrefix("device=") {
+      throw top.error("insecure-entitlements", "there is no entitlement \"\(name)\"; there are network.host, security.insecure and device")
     }
-    for text in try strings(table, "mirrors", place) {
-      guard let mirror = RegistryMirror(text) else { throw error(place + ["mirrors"], "the mirror \"\(text)\" is not a registry's address: host[:port][/path]") }
-      if text.lowercased().hasPrefix("http://") { plainMirrors.append(mirror.host) }
-      out.mirrors.append(mirror)
-    }
-    out.plainHTTP = try bool(table, "http", place)
-    out.isInsecure = try bool(table, "insecure", place)
-    out.authorities = try strings(table, "ca", place).map(absolute)
-    out.certificateDirectories = try strings(table, "tlsconfigdir", place).map(absolute)
-    out.keyPairs = try keyPairs(table, place)
-    return out
+    // It promises that no step reaches the network around a proxy: silence would break that.
+    if try top.bool("proxyNetwork") == true { refusals.append(top.error("proxyNetwork", "proxyNetwork = true is not supported: this daemon cannot keep the steps of builds from reaching the network directly")) }
+    provenanceDirectory = try top.string("provenanceEnvDir").flatMap { $0.isEmpty ? nil : top.file.absolute($0) }
   }
 
-  private func keyPairs(_ table: TOMLTable, _ place: [String]) throws -> [RegistryHostSettings.KeyPair] {
-    guard let value = table["keypair"] else { return [] }
-    let wrong = error(place + ["keypair"], "keypair is a list of tables with a key and a cert: [[registry.\"\(place[1])\".keypair]]")
-    guard let list = value.array else { throw wrong }
-    var out: [RegistryHostSettings.KeyPair] = []
-    for i in 0..<list.count {
-      guard let pair = list[i].table, Set(pair.keys) == ["key", "cert"], let key = pair["key"]?.string, let certificate = pair["cert"]?.string else { throw wrong }
-      out.append(.init(key: absolute(key), certificate: absolute(certificate)))
+  private mutating func readLog(_ section: TableReader) throws {
+    if let text = try section.string("format"), !text.isEmpty {
+      guard let format = LogSettings.Format(rawValue: text) else { throw section.error("format", "the log's format is \"text\" or \"json\", not \"\(text)\"") }
+      log.format = format
     }
-    return out
-  }
-
-  private func strings(_ table: TOMLTable, _ key: String, _ place: [String]) throws -> [String] {
-    guard let value = table[key] else { return [] }
-    let wrong = error(place + [key], "\(key) is a list of texts: \(key) = [\"…\"]")
-    guard let list = value.array else { throw wrong }
-    return try (0..<list.count).map { i in
-      guard let text = list[i].string, !text.isEmpty else { throw wrong }
-      return text
+    if let text = try section.string("level"), !text.isEmpty {
+      guard let level = LogSettings.Level(named: text) else { throw section.error("level", "there is no log level \"\(text)\"; there are \(LogSettings.Level.allCases.map(\.rawValue).joined(separator: ", "))") }
+      log.level = level
     }
+    try section.finish()
   }
 
-  private func bool(_ table: TOMLTable, _ key: String, _ place: [String]) throws -> Bool? {
-    guard let value = table[key] else { return nil }
-    guard let flag = value.bool else { throw error(place + [key], "\(key) is true or false, without quotes") }
-    return flag
+  private mutating func readListeners(_ section: TableReader) throws {
+    grpc.addresses = try section.strings("address") ?? []
+    grpc.debugAddress = try section.string("debugAddress").flatMap { $0.isEmpty ? nil : $0 }
+    if grpc.debugAddress != nil { notices.append("\(section.file.path): [grpc] debugAddress is for profilers of Go programs, and is ignored") }
+    grpc.uid = try section.int("uid").map { UInt32(clamping: $0) }
+    grpc.gid = try section.int("gid").map { UInt32(clamping: $0) }
+    if section.passOver("securityDescriptor") { notices.append("\(section.file.path): [grpc] securityDescriptor is for Windows, and is ignored") }
+    if let tls = try section.table("tls") {
+      func file(_ key: String) throws -> String? { try tls.string(key).flatMap { $0.isEmpty ? nil : section.file.absolute($0) } }
+      grpc.tls = TLSFiles(certificate: try file("cert"), key: try file("key"), clientAuthority: try file("ca"))
+      try tls.finish()
+    }
+    try section.finish()
   }
 
-  private func absolute(_ file: String) -> String {
-    if file.hasPrefix("/") { return file }
-    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    return folder + "/" + file
+  private mutating func readDevices(_ section: TableReader) throws {
+    cdi.isDisabled = try section.bool("disabled") ?? false
+    cdi.specDirectories = try section.strings("specDirs").flatMap { $0.isEmpty ? nil : $0.map(section.file.absolute) }
+    cdi.autoAllowed = try section.strings("autoAllowed") ?? []
+    try section.finish()
+  }
+
+  private mutating func readDNS(_ section: TableReader) throws {
+    let file = section
+    dns = DNSSettings(
+      nameservers: try file.strings("nameservers") ?? [], options: try file.strings("options") ?? [], searchDomains: try file.strings("searchDomains") ?? [])
+    for (key, words) in [("nameservers", dns?.nameservers), ("options", dns?.options), ("searchDomains", dns?.searchDomains)] {
+      // They become lines of a file.
+      if let wrong = words?.first(where: { $0.contains(where: { $0.isWhitespace || $0 == "\0" }) }) { throw file.error(key, "\"\(wrong)\" has a blank in it, and cannot be in a resolv.conf") }
+    }
+    try section.finish()
+  }
+
+  private mutating func readFrontends(_ section: TableReader) throws {
+    if let table = try section.table("dockerfile.v0") {
+      frontends.dockerfileEnabled = try table.bool("enabled") ?? true
+      try table.finish()
+    }
+    if let table = try section.table("gateway.v0") {
+      frontends.gatewayEnabled = try table.bool("enabled") ?? true
+      frontends.allowedRepositories = try table.strings("allowedRepositories") ?? []
+      for name in frontends.allowedRepositories where (try? Reference(parsing: name)) == nil { throw table.error("allowedRepositories", "\"\(name)\" is not a repository's name") }
+      try table.finish()
+    }
+    try section.finish()
   }
 }
 
-/// How many letters differ.
-private enum KeyDistance {
-  static func between(_ a: String, _ b: String) -> Int {
-    let (a, b) = (Array(a.utf8), Array(b.lowercased().utf8))
-    var row = Array(0...b.count)
-    for (i, x) in a.enumerated() {
-      var diagonal = row[0]
-      row[0] = i + 1
-      for (j, y) in b.enumerated() {
-        let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (x == y ? 0 : 1))
-        diagonal = row[j + 1]
-        row[j + 1] = next
-      }
-    }
-    return row[b.count]
-  }
+extension LogSettings.Level {
+  /// `warning` is warn.
+  package init?(named text: String) { self.init(rawValue: text.lowercased() == "warning" ? "warn" : text.lowercased()) }
 }

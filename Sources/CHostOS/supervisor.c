@@ -54,6 +54,7 @@ struct container {
   int control;
   const char *scratch;  // where the private tmpfs is
   int new_user, probe;
+  int network;  // the container's network namespace; 0 is this one
   const char *registrations[max_registrations];
   int registration_count;
   char *arguments[max_args + 1];
@@ -237,6 +238,9 @@ static void op_user(struct container *c, char **a) {
   c->new_user = 1;
 }
 
+// network FD: containers are in the network namespace that FD is. It is joined before the user namespace is made, which would forbid it.
+static void op_network(struct container *c, char **a) { c->network = fd_of(c, a[0]); }
+
 // probe: no program, only everything before it.
 static void op_probe(struct container *c, char **a) {
   (void)a;
@@ -288,7 +292,7 @@ static const struct operation {
   void (*perform)(struct container *, char **);
 } operations[] = {
   {"scratch", 1, op_scratch}, {"directory", 1, op_directory}, {"file", 3, op_file}, {"mount", 2, op_mount},
-  {"bind", 3, op_bind}, {"hide", 1, op_hide}, {"control-groups", 1, op_control_groups}, {"user", 0, op_user}, {"probe", 0, op_probe},
+  {"bind", 3, op_bind}, {"hide", 1, op_hide}, {"control-groups", 1, op_control_groups}, {"user", 0, op_user}, {"network", 1, op_network}, {"probe", 0, op_probe},
   {"register", 1, op_register}, {"argument", 1, op_argument}, {"cgroup", 3, op_cgroup}, {"cgroup-setting", 3, op_cgroup_setting}, {"runtime-cgroup", 1, op_runtime_cgroup},
 };
 
@@ -513,6 +517,7 @@ static __attribute__((noreturn)) void supervise(struct container *c) {
   if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) fail(c->control, "make mounts private", errno);
   supervised = c;
   carry_out(c);
+  if (c->network && setns(c->network, CLONE_NEWNET) != 0) fail(c->control, "enter the step's network namespace", errno);
   if (pipe2(c->go, O_CLOEXEC) != 0) fail(c->control, "pipe", errno);
   sigset_t child;
   sigemptyset(&child);

@@ -7,7 +7,6 @@ internal import PathPatterns
 
 extension Converter {
   func dispatchRun(_ stage: StageState, _ run: RunInstruction, _ command: StageState.Command, _ checks: CheckScope) throws {
-    if !run.devices.isEmpty { try refuse("RUN --device", at: run.origin, instead: "leave --device out if the step does without the device") }
     // It can read any file of its root.
     stage.readPaths.paths.insert("/")
     let environment = stage.state.environment
@@ -32,6 +31,11 @@ extension Converter {
     case .host: exec.network = .host
     }
     if run.security == .insecure { exec.security = .insecure }
+    exec.devices = run.devices.map { device in
+      var out = Pb_CDIDevice()
+      (out.name, out.optional) = (device.name, !device.required)
+      return out
+    }
     exec.ulimits = options.ulimits
     exec.extraHosts = options.extraHosts
     if options.shmSize > 0 { exec.mounts.append(ExecMount("/dev/shm", source: graph.scratch, kind: .tmpfs(size: options.shmSize))) }

@@ -1,13 +1,14 @@
 internal import BuildEngine
-internal import BuildExecutor
+package import BuildExecutor
 package import BuildInterface
 package import BuildProgress
 internal import BuildSnapshots
-internal import BuildkitdConfig
+package import BuildkitdConfig
 package import ContentStore
 internal import HostOS
 package import OCIModel
 internal import OCIRegistry
+internal import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -28,6 +29,8 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     package var insecureRegistries: Set<String>
     /// A `buildkitd.toml`; nil takes the default place's, if there is one.
     package var config: String?
+    /// A daemon's settings, read already; `config` is not read then.
+    package var settings: BuildkitdFile?
     /// Why this process could not enter namespaces of its own; steps cannot run then, and trees are whole copies.
     package var obstacle: String?
     /// How large the store may grow by itself.
@@ -46,36 +49,59 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
   package let store: ContentStore
   private let refs: RefStore
   private let executor: ContainerExecutor
+  private let networks: StepNetworks?
+  /// Of a daemon: collects from time to time.
+  private let collector = Mutex<Task<Void, Never>?>(nil)
+  /// `host` or `cni`: what steps have that ask for nothing else.
+  package let networkMode: String
   private let credentials: any CredentialService
   package let notes: [String]
 
   /// Opens the store, sweeping what dead processes left in it. Throws `ConfigError`, `StoreError`, `SnapshotError`, `ExecutorError`.
   package init(_ options: Options, environment: [String: String] = RegistryConfiguration.processEnvironment) async throws {
-    let registry = try await RegistryConfiguration.load(config: options.config, insecureHosts: options.insecureRegistries, environment: environment)
+    let registry = try await RegistryConfiguration.load(config: options.config, file: options.settings, insecureHosts: options.insecureRegistries, environment: environment)
     let root = try options.root ?? StoreLayout.defaultRoot(environment: environment, isSystem: HostFacts.isRoot && !HostFacts.inUserNamespace)
     OwnerRecords.need = OwnerRecords.needed(hasNamespaces: options.obstacle == nil)
     store = try await ContentStore.open(root: root, migrations: Engine.migrations)
     refs = try await RefStore.open(store: store, snapshotter: options.obstacle == nil ? .automatic : .plain)
     let scratch = root + "/run"
-    executor = try await Blocking.run { try ContainerExecutor(.fromEnvironment(scratch: scratch, obstacle: options.obstacle)) }
+    let setup = try await StepSetup(options.settings, scratch: scratch, records: root + "/net", obstacle: options.obstacle, environment: environment)
+    (networks, networkMode) = (setup.networks, setup.networks == nil ? "host" : "cni")
+    executor = try await Blocking.run { try ContainerExecutor(setup.executor, networks: setup.networks) }
     let overlayProblem = refs.overlayProblem
-    notes = try await Blocking.run { EnvironmentNotes.all(root: root, obstacle: options.obstacle, overlayProblem: overlayProblem) }
+    notes = setup.notes + (try await Blocking.run { EnvironmentNotes.all(root: root, obstacle: options.obstacle, overlayProblem: overlayProblem) })
     credentials = DockerCredentials(DockerConfigCredentials(environment: environment))
-    engine = Engine(
+    engine = try Engine(
       store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),
       options: .init(
-        jobs: options.jobs ?? EmbeddedBackend.defaultJobs, registry: registry,
-        platform: executor.emulation.hostPlatform, storeLimit: options.storeLimit))
+        jobs: options.jobs ?? options.settings.flatMap { $0.worker.maxParallelism > 0 ? $0.worker.maxParallelism : nil } ?? EmbeddedBackend.defaultJobs, registry: registry,
+        platform: executor.emulation.hostPlatform, storeLimit: try options.limit(ofStore: root)))
+    if options.settings != nil { collector.withLock { $0 = Task { [engine] in await EmbeddedBackend.collectRegularly(engine) } } }
   }
 
   /// Two steps a core, since steps wait for disks and networks too; fewer where memory is short (half a GiB a step).
   package static var defaultJobs: Int { max(1, min(max(4, 2 * HostFacts.cores), Int(HostFacts.availableMemory / (512 << 20)))) }
 
   package func shutdown() async {
+    let collecting = collector.withLock { $0.take() }
+    collecting?.cancel()
+    await collecting?.value
     await engine.shutdown()
+    await networks?.close()
     // Nothing is lost when these fail: every row was written when it was made, and what nobody needs is swept at the next opening.
     try? await refs.close()
     try? await store.close()
+  }
+
+  /// What nobody used for long goes though no build ends: rules have times in them.
+  private static func collectRegularly(_ engine: Engine) async {
+    while (try? await Task.sleep(for: .seconds(600))) != nil { await engine.collectGarbage() }
+  }
+
+  /// The devices that steps can have now.
+  package func devices() async -> DeviceSpecs {
+    let executor = executor
+    return (try? await Blocking.run { executor.devices() }) ?? DeviceSpecs(directories: [], autoAllowed: [])
   }
 
   /// The local disk as a build's client.

@@ -94,7 +94,7 @@ import Testing
     #expect(plan(CollectionRule()) == ["future", "old", "new", "/root/.cache#4"])
     #expect(plan(CollectionRule(keepDuration: 48 * hour)) == ["old", "/root/.cache#4"])
     #expect(plan(CollectionRule(all: true, keepDuration: 48 * hour)) == ["old", "inside", "/root/.cache#4"])
-    #expect(plan(CollectionRule(types: ["exec.cachemount"])) == ["/root/.cache#4"])
+    #expect(plan(CollectionRule(filter: try RecordFilter.usage(["type==exec.cachemount"]))) == ["/root/.cache#4"])
     var filter = UsageFilter()
     try filter.add("type", .notEqual("exec.cachemount"))
     try filter.add("id", .matches("^(new|o)"))
@@ -118,14 +118,30 @@ import Testing
   }
 
   @Test func theLimitOfADisk() throws {
-    #expect(CollectionPolicy(.none, disk: 1) == nil)
-    let large = try #require(CollectionPolicy(.automatic, disk: 1 << 40))
-    #expect(large.beforeStep.limits == SpaceLimits(reserved: 10_000_000_000, maxUsed: 100_000_000_000, minFree: 205_000_000_000) && large.hardLimit == 820_000_000_000)
+    #expect(try CollectionPolicy(.none, disk: 1) == nil)
+    let large = try #require(try CollectionPolicy(.automatic, disk: 1 << 40))
+    #expect(large.beforeStep?.limits == SpaceLimits(reserved: 10_000_000_000, maxUsed: 100_000_000_000, minFree: 205_000_000_000) && large.hardLimit == 820_000_000_000)
     // A small disk is the user's to fill.
-    let small = try #require(CollectionPolicy(.automatic, disk: 64 << 20))
-    #expect(small.beforeStep.keep(total: 60 << 20, free: 0) == 1_000_000_000)
-    #expect(try #require(CollectionPolicy(.bytes(5), disk: 100)).hardLimit == 5)
-    #expect(try #require(CollectionPolicy(.percent(25), disk: 1000)).beforeStep.limits.maxUsed == 250)
+    let small = try #require(try CollectionPolicy(.automatic, disk: 64 << 20))
+    #expect(small.beforeStep?.keep(total: 60 << 20, free: 0) == 1_000_000_000)
+    #expect(try #require(try CollectionPolicy(.bytes(5), disk: 100)).hardLimit == 5)
+    #expect(try #require(try CollectionPolicy(.percent(25), disk: 1000)).beforeStep?.limits.maxUsed == 250)
+  }
+
+  @Test func aDaemonsRules() throws {
+    let notes = [
+      CollectionNote(filters: ["type==source.local", "type==exec.cachemount,id~=x"], keepDuration: 5, limits: SpaceLimits(maxUsed: 7)),
+      CollectionNote(all: true, limits: SpaceLimits(reserved: 1, maxUsed: 2, minFree: 3)),
+    ]
+    let policy = try #require(try CollectionPolicy(.rules(notes), disk: 1 << 40))
+    #expect(policy.rules.map(\.filters) == notes.map(\.filters) && policy.rules.map(\.all) == [false, true] && policy.rules.map(\.threshold) == [7, 2])
+    #expect(policy.beforeStep?.limits == SpaceLimits(reserved: 1, minFree: 3) && policy.hardLimit == .max)
+    let of = { (type: String, id: String) in policy.rules[0].matches(UsageRecord(id: id, type: type), now: 100) }
+    #expect(of("source.local", "a") && of("exec.cachemount", "x") && !of("exec.cachemount", "a") && !of("regular", "x"))
+    #expect(try CollectionPolicy(.rules([]), disk: 1) == nil)
+    #expect(throws: BuildError.self) { try CollectionPolicy(.rules([CollectionNote(filters: ["type=x"])]), disk: 1) }
+    #expect(throws: BuildError.self) { try CollectionPolicy(.rules([CollectionNote(filters: ["colour==x"])]), disk: 1) }
+    #expect([SpaceLimits(), SpaceLimits(minFree: 3), SpaceLimits(reserved: 4), SpaceLimits(reserved: 9, maxUsed: 4)].map { CollectionRule(limits: $0).threshold } == [0, .max, 4, 9])
   }
 
   @Test func aLongChainIsPlannedInNoTime() {

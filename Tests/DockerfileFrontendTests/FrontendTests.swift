@@ -39,7 +39,6 @@ struct Trial: ~Copyable {
 @Suite struct RefusalTests {
   /// What a later version will do is refused by name and line, never dropped.
   @Test(arguments: [
-    ("FROM alpine:3.20\nRUN --device=vendor/gpu=1 x\n", "RUN --device", 2),
     ("# syntax=example.com/other/frontend:1\nFROM alpine:3.20\n", "the frontend example.com/other/frontend:1", 1),
   ])
   func instructions(_ dockerfile: String, _ what: String, _ line: Int) async throws {

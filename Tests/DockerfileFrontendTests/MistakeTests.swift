@@ -54,7 +54,6 @@ import Testing
     Mistake(a + "ADD --checksum=sha256:ab a b\n", 2...2, "checksum", "leave --checksum out"), Mistake(a + "RUN --mount=type=cache,target=/ x\n", 2...2, "invalid mount target", "below the root"),
     Mistake(a + "SHELL /bin/sh\n", 2...2, "SHELL", nil), Mistake(a + "COPY a\n", 2...2, "COPY", nil), Mistake(a + "ENV A\n", 2...2, "ENV", nil),
     // Refused until a later version
-    Mistake(a + "RUN --device=vendor/gpu=1 x\n", 2...2, "RUN --device", "leave --device out", code: .unimplemented),
     Mistake("# syntax=example.com/f:1\n" + a, 1...1, "example.com/f:1", "built in", code: .unimplemented),
   ]
 

@@ -26,11 +26,12 @@ final class StoreCollector: Sendable {
   /// The total at which nothing more could be removed, though free space was short.
   private let futile = Mutex<Int64>(-1)
 
-  init(store: ContentStore, refs: RefStore, limit: StoreLimit) {
+  /// Throws `BuildError` for rules that cannot be read.
+  init(store: ContentStore, refs: RefStore, limit: StoreLimit) throws {
     self.store = store
     self.refs = refs
     // Without a word about the disk nothing is done by itself.
-    policy = (try? FileSystemFacts.of(store.root)).flatMap { CollectionPolicy(limit, disk: Int64(clamping: $0.totalBytes)) }
+    policy = try (try? FileSystemFacts.of(store.root)).flatMap { try CollectionPolicy(limit, disk: Int64(clamping: $0.totalBytes)) }
   }
 
   static var now: Int64 {
@@ -49,15 +50,15 @@ final class StoreCollector: Sendable {
   /// Before a step writes anything: room is made where the limit is passed. Throws where what cannot be removed passes it. Costs a look at the filesystem, or a few
   /// sums in the database.
   func beforeStep() async throws {
-    guard let policy else { return }
+    guard let policy, let rule = policy.beforeStep else { return }
     try await gate.run {
-      guard let space = try await self.space(beyond: policy.beforeStep.limits) else { return }
-      let limits = policy.beforeStep.limits
+      let limits = rule.limits
+      guard let space = try await self.space(beyond: SpaceLimits(maxUsed: rule.threshold, minFree: limits.minFree)) else { return }
       var left = space
-      if let keep = policy.beforeStep.keep(total: space.total, free: space.free), space.total > keep,
+      if let keep = rule.keep(total: space.total, free: space.free), space.total > keep,
         limits.maxUsed > 0 && space.total > limits.maxUsed || self.futile.withLock({ $0 != space.total })
       {
-        _ = try await self.collect([policy.beforeStep]) { _ in }
+        _ = try await self.collect([rule]) { _ in }
         left = try await Blocking.run { try self.measured() }
         self.futile.withLock { $0 = left.total }
       }
@@ -69,7 +70,7 @@ final class StoreCollector: Sendable {
   func afterBuild() async {
     guard let policy else { return }
     try? await gate.run {
-      guard let space = try await self.space(beyond: SpaceLimits(maxUsed: policy.rules.map(\.limits.maxUsed).filter { $0 > 0 }.min() ?? 0, minFree: policy.beforeStep.limits.minFree))
+      guard let space = try await self.space(beyond: SpaceLimits(maxUsed: policy.rules.map(\.threshold).min() ?? 0, minFree: policy.rules.map(\.limits.minFree).max() ?? 0))
       else { return }
       let isDue = policy.rules.contains { rule in rule.keep(total: space.total, free: space.free).map { space.total > $0 } ?? true }
       if isDue, self.futile.withLock({ $0 != space.total }) { _ = try await self.collect(policy.rules) { _ in } }

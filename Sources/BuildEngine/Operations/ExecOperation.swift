@@ -58,12 +58,9 @@ struct ExecOperation: Op {
   }
 
   static func refusal(_ op: Pb_ExecOp) -> BuildError? {
-    // Refused by name: run without it, a step would be another than was asked for.
-    func notYet(_ what: String) -> BuildError { BuildError(.unimplemented, .usage, "\(what) is not supported yet") }
     if !op.meta.cgroupParent.isEmpty, HostFacts.inUserNamespace || !HostFacts.isRoot {
       return BuildError(.failedPrecondition, .usage, "--cgroup-parent \(op.meta.cgroupParent): only root can put steps into another control group", suggestion: "run the build as root, or in the group itself, and leave --cgroup-parent away")
     }
-    if !op.cdiDevices.isEmpty { return notYet("RUN --device") }
     for mount in op.mounts {
       switch mount.mountType {
       case .UNRECOGNIZED(let type): return BuildError(.invalidArgument, .usage, "a step has a mount of the unknown type \(type)")
@@ -103,11 +100,13 @@ struct ExecOperation: Op {
       }
       environment.append("\(secret.name)=\(String(decoding: bytes, as: UTF8.self))")
     }
-    return ProcessSpec(
+    var spec = ProcessSpec(
       arguments: meta.args, environment: environment, workingDirectory: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user,
       hostname: meta.hostname.isEmpty ? nil : meta.hostname, cgroupParent: meta.cgroupParent, network: network(), isInsecure: op.security == .insecure, extraHosts: meta.extraHosts.map { .init(name: $0.host, address: $0.ip) },
       limits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, resources: resources, mounts: mounts.processMounts, platform: platform,
       readOnlyRoot: mounts.readOnlyRoot)
+    spec.devices = ExecOperation.devices(op)
+    return spec
   }
 
   static func missingSecret(_ id: String) -> BuildError {

@@ -44,14 +44,14 @@ package final class Engine: Sendable {
   /// What the engine keeps in the store's database.
   package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, ContentKeys.migration, HTTPSource.migration, BuildHistory.migration] }
 
-  /// The store must have been opened with `migrations`.
-  package init(store: ContentStore, refs: RefStore, executor: any StepExecutor, emulation: any EmulationPlanning, options: Options) {
+  /// The store must have been opened with `migrations`. Throws `BuildError` for rules of collection that cannot be read.
+  package init(store: ContentStore, refs: RefStore, executor: any StepExecutor, emulation: any EmulationPlanning, options: Options) throws {
     self.store = store
     images = LocalImages(store)
     self.refs = refs
     self.options = options
     self.emulation = emulation
-    let collector = StoreCollector(store: store, refs: refs, limit: options.storeLimit)
+    let collector = try StoreCollector(store: store, refs: refs, limit: options.storeLimit)
     self.collector = collector
     let services = EngineServices(store: store, refs: refs, executor: executor, collector: collector, network: options.registry)
     self.services = services
@@ -245,6 +245,7 @@ package final class Engine: Sendable {
         rest += vertex.inputs.map(\.vertex)
         guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
         if let lacking = ExecOperation.lacking(exec, allowed: request.entitlements) { throw ErrorTranslation.placed(lacking, vertex, payload) }
+        if let refusal = try await ExecOperation.refusal(devices: exec, allowed: request.entitlements, services.executor) { throw ErrorTranslation.placed(refusal, vertex, payload) }
         if exec.security == .insecure, HostFacts.inUserNamespace {
           progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: vertex.digest, short: Self.insecureWithoutRoot(vertex.name), detail: [Self.insecureDetail])]))
         }
