@@ -79,6 +79,7 @@ import Testing
       case .directory(let path): "directory \(path)"
       case .file(let path): "file \(path)"
       case .descriptor(let number): "descriptor \(number)"
+      case .remote: "remote"
       case nil: "none"
       }
     }

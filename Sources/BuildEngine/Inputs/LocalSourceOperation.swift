@@ -49,6 +49,7 @@ struct LocalSourceOperation: Op {
         try LocalTree(try Directory.open(path), filter: filter, rememberedHashes: hashes)
       }
       return LocalSource(id: id, name: name, tree: tree)
+    case .remote: throw BuildError(.unimplemented, .build, "the directory \(name) is not on this machine")
     }
   }
 
