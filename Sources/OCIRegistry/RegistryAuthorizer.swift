@@ -19,6 +19,8 @@ final class RegistryAuthorizer: Sendable {
     var credential = Credential.notAsked
     /// Why the provider gave nothing; told when the registry then refuses.
     var credentialFailure: (any Error)?
+    /// Whether the provider fetches tokens itself, once it was asked.
+    var delegates: Bool?
     var tokens = TokenCache()
     /// What the registry's challenges asked for beyond what was thought to be enough.
     var additions: [RegistryScopes: RegistryScopes] = [:]
@@ -68,7 +70,9 @@ final class RegistryAuthorizer: Sendable {
   /// Takes in what a 401 said. True when the same request is worth sending again with a new header.
   func challenged(_ challenges: [AuthChallenge], sent: String?, for scopes: RegistryScopes) async throws -> Bool {
     guard let challenge = AuthChallenge.preferred(challenges) else { return false }
-    let credential = try await credential()
+    // Whoever fetches tokens itself keeps its password, unless the registry takes nothing else.
+    var credential: RegistryCredential?
+    if challenge.scheme == .bearer, try await delegates() { credential = nil } else { credential = try await self.credential() }
     switch (challenge.scheme, credential) {
     case (_, .registryToken(let token)?):
       let header = "Bearer " + token
@@ -114,6 +118,14 @@ final class RegistryAuthorizer: Sendable {
     }
   }
 
+  /// Asked once; a provider that cannot say is asked for its credential.
+  private func delegates() async throws -> Bool {
+    if let known = state.withLock({ $0.delegates }) { return known }
+    let answer = try await provider.fetchesTokens(for: domain)
+    state.withLock { $0.delegates = answer }
+    return answer
+  }
+
   private func token(_ key: TokenCache.Key, _ scopes: RegistryScopes, _ operation: RegistryOperation) async throws -> String {
     while true {
       let outcome = try await fetches.run(FetchKey(key: key, scopes: scopes), observer: { _ in }) { _ in
@@ -132,6 +144,11 @@ final class RegistryAuthorizer: Sendable {
   private func fetchToken(_ key: TokenCache.Key, _ scopes: RegistryScopes, _ operation: RegistryOperation) async throws -> String {
     guard let realm = RegistryURL(key.realm) else {
       throw RegistryError(.invalidResponse, "\(operation.sentence): \(domain) names \"\(key.realm.prefix(200))\" as its token server, which is not an address", host: domain)
+    }
+    if try await delegates() {
+      let answer = try await provider.token(for: domain, realm: key.realm, service: key.service, scopes: scopes.strings)
+      state.withLock { $0.tokens.insert(answer.token, key, scopes, lifetime: answer.lifetime, now: clock.now()) }
+      return answer.token
     }
     let request = RegistryAuthorizer.tokenRequest(realm, key.service, scopes, try await credential())
     let (status, headers, body) = try await send(request)

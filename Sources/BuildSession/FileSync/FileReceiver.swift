@@ -219,8 +219,8 @@ package final class FileReceiver {
       throw FileSyncError(
         .changed, "\(FileSyncError.shown(item.entry.path)): \(item.entry.size) bytes were announced and \(item.content.count) came: it cannot be read there, or it changed meanwhile")
     }
-    try tree.write(item.entry, &item.content, parent: item.parent, replaces: item.replaces)
-    guard let hash = options.hash else { return }
+    // What is said of a file that is not quite as it was sent would be wrong: it is read again.
+    guard try tree.write(item.entry, &item.content, parent: item.parent, replaces: item.replaces), let hash = options.hash else { return }
     let hasher = item.content.hasher ?? hash(item.entry)
     received.append(UpdatedDirectory.File(path: item.entry.path, digest: hasher.finish()))
   }

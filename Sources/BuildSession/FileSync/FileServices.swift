@@ -15,7 +15,7 @@ package struct FileSyncService: RegistrableRPCService {
       let (name, filter) = SyncHeaders.directory(request.metadata)
       let tree = try await tree(name, filter)
       return StreamingServerResponse { writer in
-        try await FileTransfer.serve(request, writer) { outbound in try await FileTransfer.send(tree, from: request.messages, to: outbound) { _ in } }
+        try await FileTransfer.serve(request, writer) { outbound in try await FileTransfer.send(tree, from: request.messages, to: outbound, awaitsEnd: false) { _ in } }
         return [:]
       }
     }
@@ -67,7 +67,7 @@ package struct FileSendService: RegistrableRPCService {
     let outbound = OutgoingPackets(), coding = FilePacketCoding()
     let packets = request.messages.map { bytes in try bytes.withUnsafeBytes { WirePacket(try coding.decode($0), size: $0.count) } }
     try await FileTransfer.serve(outbound, write: { packets in try await writer.write(contentsOf: packets.map { FilePacketCoding.encode($0.packet) }) }) {
-      [options] in _ = try await FileTransfer.receive(into: directory, options, from: packets, to: outbound) { _ in }
+      [options] in _ = try await FileTransfer.receive(into: directory, options, from: packets, to: outbound, awaitsEnd: false) { _ in }
     }
   }
 

@@ -10,9 +10,10 @@ package enum FileTransfer {
   /// What an entry costs beside its bytes.
   private static let overhead = 256
 
-  /// Receives into a directory. `inbound` is what the other end sends, `send` writes to it and returns when `nil` has been given: it is then told that nothing more comes.
+  /// Receives into a directory. `inbound` is what the other end sends; `awaitsEnd`: until it sends nothing more, as who made the call must, so that it does not break off what is on its way.
   package static func receive<Messages: AsyncSequence & Sendable>(
-    into directory: Directory, _ options: ReceiveOptions, from inbound: Messages, to outbound: OutgoingPackets, progress: @escaping @Sendable (Int64) -> Void
+    into directory: Directory, _ options: ReceiveOptions, from inbound: Messages, to outbound: OutgoingPackets, awaitsEnd: Bool = true,
+    progress: @escaping @Sendable (Int64) -> Void
   ) async throws -> UpdatedDirectory where Messages.Element == WirePacket {
     let inbox = ThreadInbox<WirePacket>(limit: window)
     return try await withTaskCancellationHandler {
@@ -30,11 +31,14 @@ package enum FileTransfer {
         }
         group.addTask {
           defer { inbox.close() }
-          return try await onThread { try run(directory, options, inbox, outbound, progress) }
+          return try await onThread { try run(directory, options, inbox, outbound, awaitsEnd, progress) }
         }
         var result: UpdatedDirectory?
         do {
-          while let next = try await group.next() { result = next ?? result }
+          while let next = try await group.next() {
+            result = next ?? result
+            if result != nil { group.cancelAll() }
+          }
         } catch {
           group.cancelAll()
           outbound.box.end(error)
@@ -49,7 +53,8 @@ package enum FileTransfer {
   }
 
   private static func run(
-    _ directory: Directory, _ options: ReceiveOptions, _ inbox: ThreadInbox<WirePacket>, _ outbound: OutgoingPackets, _ progress: (Int64) -> Void
+    _ directory: Directory, _ options: ReceiveOptions, _ inbox: ThreadInbox<WirePacket>, _ outbound: OutgoingPackets, _ awaitsEnd: Bool,
+    _ progress: (Int64) -> Void
   ) throws -> UpdatedDirectory {
     let receiver = try FileReceiver(directory, options) { outbound.offer($0) }
     var bytes: Int64 = 0
@@ -61,6 +66,7 @@ package enum FileTransfer {
         }
         progress(bytes)
         if receiver.isDone { outbound.finish() }
+        if receiver.isDone, !awaitsEnd { break }
       }
       try receiver.end()
     } catch {
@@ -74,10 +80,29 @@ package enum FileTransfer {
     return result
   }
 
-  /// Sends a tree.
+  /// Sends a tree. `awaitsEnd` as above: who serves the call must not, since the other end waits for it to end.
   package static func send<Messages: AsyncSequence & Sendable>(
-    _ tree: any FileTree, from inbound: Messages, to outbound: OutgoingPackets, progress: @escaping @Sendable (Int64) -> Void
+    _ tree: any FileTree, from inbound: Messages, to outbound: OutgoingPackets, awaitsEnd: Bool = true, progress: @escaping @Sendable (Int64) -> Void
   ) async throws where Messages.Element == WirePacket {
+    try await send(tree, to: outbound, awaitsEnd: awaitsEnd, progress: progress) { try await $0.take(from: inbound) }
+  }
+
+  /// What the other end asks for, on its way to the thread that answers.
+  package struct Requests: Sendable {
+    fileprivate let inbox: ThreadInbox<WirePacket>
+    /// Until the other end sends nothing more, or nobody listens.
+    package func take<Messages: AsyncSequence & Sendable>(from inbound: Messages) async throws where Messages.Element == WirePacket {
+      for try await packet in inbound {
+        guard await inbox.put(packet, cost: overhead) else { return }
+      }
+    }
+  }
+
+  /// As above, over a call that `call` makes: sending begins at once, since a peer of Go's gRPC answers nothing, not even headers, before it was told of files.
+  package static func send(
+    _ tree: any FileTree, to outbound: OutgoingPackets, awaitsEnd: Bool = true, progress: @escaping @Sendable (Int64) -> Void,
+    call: @escaping @Sendable (Requests) async throws -> Void
+  ) async throws {
     let sender = FileSender(tree)
     let inbox = ThreadInbox<WirePacket>(limit: window)
     let sent = SentBytes(progress)
@@ -86,24 +111,33 @@ package enum FileTransfer {
       sent.add(packet)
     }
     try await withTaskCancellationHandler {
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { try await onThread { try sender.walk(send) } }
+      try await withThrowingTaskGroup(of: Int.self) { group in
+        group.addTask {
+          try await onThread { try sender.walk(send) }
+          return 1
+        }
         group.addTask {
           do {
-            for try await packet in inbound {
-              guard await inbox.put(packet, cost: overhead) else { return }
-            }
+            try await call(Requests(inbox: inbox))
             inbox.end()
           } catch {
             inbox.end(error)
-            outbound.close(error)
+            if !Task.isCancelled { outbound.close(error) }
           }
+          return 0
         }
         group.addTask {
           defer { inbox.close() }
           try await onThread { try serve(sender, inbox, outbound, send) }
+          return 1
         }
-        do { try await group.waitForAll() } catch {
+        do {
+          var done = 0
+          while let next = try await group.next() {
+            done += next
+            if done == 2, !awaitsEnd { group.cancelAll() }
+          }
+        } catch {
           // The first error is why; threads that wait for the connection learn of it.
           outbound.fail(error)
           inbox.end(error)

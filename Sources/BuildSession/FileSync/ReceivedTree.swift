@@ -142,22 +142,23 @@ final class ReceivedTree {
     }
   }
 
-  /// A file whose content is here: written at once, or as its temporary that was being written.
-  func write(_ entry: FileEntry, _ content: inout ReceivedContent, parent: Int, replaces: Bool) throws {
+  /// A file whose content is here: written at once, or as its temporary that was being written. Answers whether it has all its attributes.
+  func write(_ entry: FileEntry, _ content: inout ReceivedContent, parent: Int, replaces: Bool) throws -> Bool {
     let directory = try directory(Array(entry.path[..<parent])), text = PathText.decode(name(entry.path))
     let place = content.temporary ?? (replaces ? Self.temporaryName() : text)
     do {
       let file = try content.file ?? create(place, directory)
       try content.flush(to: file)
-      for attribute in entry.attributes { try? directory.setXattr(place, PathText.decode(attribute.name), attribute.value) }
       try file.setOwner(uid: entry.uid, gid: entry.gid)
       try file.setMode(GoFileMode.permissions(entry.mode))
+      let isComplete = setAttributes(entry, place, directory)
       // Last: by its time a file is known to be whole.
       try file.setTimes(accessed: nil, modified: entry.modified)
       try file.close()
       content.file = nil
       if place != text { try directory.rename(place, to: text) }
       content.temporary = nil
+      return isComplete
     } catch {
       try? directory.unlink(place)
       throw error
@@ -181,9 +182,17 @@ final class ReceivedTree {
     try root.hardlink(from: from, to: to)
   }
 
-  /// A change of owner takes capabilities away, as with the peers; attributes that the filesystem or the user cannot have are left out.
+  /// After the owner, a change of which takes capabilities away. False when the filesystem or the user cannot have one, which is left out, as with the peers.
+  private func setAttributes(_ entry: FileEntry, _ name: String, _ directory: Directory) -> Bool {
+    var isComplete = true
+    for attribute in entry.attributes {
+      do { try directory.setXattr(name, PathText.decode(attribute.name), attribute.value) } catch { isComplete = false }
+    }
+    return isComplete
+  }
+
   private func setMetadata(_ entry: FileEntry, _ name: String, _ directory: Directory) throws {
-    for attribute in entry.attributes { try? directory.setXattr(name, PathText.decode(attribute.name), attribute.value) }
+    defer { _ = setAttributes(entry, name, directory) }
     try directory.setOwner(name, uid: entry.uid, gid: entry.gid)
     if entry.mode & GoFileMode.symbolicLink == 0 { try directory.setMode(name, GoFileMode.permissions(entry.mode)) }
   }

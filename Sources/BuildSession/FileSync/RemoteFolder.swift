@@ -134,10 +134,12 @@ package struct RemoteOutput<Transport: ClientTransport>: RemoteExport {
     let outbound = OutgoingPackets(), coding = FilePacketCoding()
     let request = StreamingClientRequest<WirePacket>(metadata: metadata) { writer in try await outbound.write(to: writer) }
     do {
-      try await client.bidirectionalStreaming(
-        request: request, descriptor: Moby_Filesync_V1_FileSend.Method.DiffCopy.descriptor, serializer: coding, deserializer: coding, options: .defaults
-      ) { response in
-        try await FileTransfer.send(tree, from: response.messages, to: outbound, progress: progress)
+      try await FileTransfer.send(tree, to: outbound, progress: progress) { [client] requests in
+        try await client.bidirectionalStreaming(
+          request: request, descriptor: Moby_Filesync_V1_FileSend.Method.DiffCopy.descriptor, serializer: coding, deserializer: coding, options: .defaults
+        ) { response in
+          try await requests.take(from: response.messages)
+        }
       }
     } catch {
       throw SyncFailure.buildError(error, "the client's directory")
