@@ -17,6 +17,12 @@ public struct Capability: RawRepresentable, Hashable, Sendable {
   public static let sourceLocalExcludePatterns = Capability("source.local.excludepatterns")
   public static let sourceLocalSharedKeyHint = Capability("source.local.sharedkeyhint")
   public static let sourceLocalDiffer = Capability("source.local.differ")
+  public static let sourceLocalMetadataTransfer = Capability("source.local.metadatatransfer")
+  public static let sourceImageBlob = Capability("source.imageblob")
+  public static let sourceBuildOpFilename = Capability("source.buildop.llbfilename")
+  public static let sourceGitHTTPAuth = Capability("source.git.httpauth")
+  public static let sourceGitSubdirectory = Capability("source.git.subdir")
+  public static let execSecurityDevices = Capability("exec.meta.security.devices.v1")
   public static let sourceHTTP = Capability("source.http")
   public static let sourceHTTPAuth = Capability("source.http.auth")
   public static let sourceHTTPChecksum = Capability("source.http.checksum")
@@ -77,4 +83,18 @@ public struct Capability: RawRepresentable, Hashable, Sendable {
   public static let ignoreCache = Capability("meta.ignorecache")
   public static let description = Capability("meta.description")
   public static let exportCache = Capability("meta.exportcache")
+
+  /// Those that ops may need and this project's engine has. It lacks signatures of repositories and downloads (`….signatureverify`), bundles of repositories
+  /// (`source.git.bundle`, `source.git.checkoutbundle`) and the recording proxy (`exec.meta.network.proxy`).
+  public static let supported: Set<Capability> = [
+    .sourceImage, .sourceImageResolveMode, .sourceImageLayerLimit, .sourceImageChecksum, .sourceImageBlob, .sourceLocal, .sourceLocalUnique, .sourceLocalSessionID,
+    .sourceLocalIncludePatterns, .sourceLocalFollowPaths, .sourceLocalExcludePatterns, .sourceLocalSharedKeyHint, .sourceLocalDiffer, .sourceLocalMetadataTransfer, .sourceHTTP,
+    .sourceHTTPAuth, .sourceHTTPChecksum, .sourceHTTPPermissions, .sourceHTTPOwner, .sourceHTTPHeader, .sourceGit, .sourceGitKeepDirectory, .sourceGitFullURL, .sourceGitHTTPAuth,
+    .sourceGitSubdirectory, .sourceGitKnownHosts, .sourceGitSSHSocket, .sourceGitChecksum, .sourceGitSkipSubmodules, .sourceGitModificationTime, .sourceGitFetchByCommit, .sourceOCILayout,
+    .sourceBuildOpFilename, .execBase, .execCgroupParent, .execNetwork, .execProxy, .execSecurity, .execSecurityDevices, .execSetsDefaultPath, .execUlimit, .execDevices,
+    .execRemovesMountStubs, .execLinuxResources, .execMountBind, .execMountBindWithoutOutput, .execMountCache, .execMountCacheSharing, .execMountSelector, .execMountTmpfs,
+    .execMountTmpfsSize, .execMountSecret, .execMountSSH, .execMountContentCache, .execCgroupsMounted, .execSecretEnvironment, .execValidExitCodes, .fileBase, .fileRemoveWildcard,
+    .fileRemoveNoFollowSymlink, .fileCopyIncludeExcludePatterns, .fileCopyRequiredPaths, .fileCopyAlwaysReplace, .fileCopyModeString, .fileSymlink, .merge, .diff, .passthrough,
+    .constraints, .platform, .ignoreCache, .description, .exportCache,
+  ]
 }

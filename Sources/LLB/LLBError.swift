@@ -1,3 +1,5 @@
+public import OCIModel
+
 /// What can be wrong with a build graph: one that is being made, or one that was received.
 public struct LLBError: Error, Sendable, CustomStringConvertible {
   public enum Code: Sendable {
@@ -14,9 +16,11 @@ public struct LLBError: Error, Sendable, CustomStringConvertible {
   /// What is wrong, with the offending value, in one sentence without a trailing period.
   public let message: String
   public let cause: (any Error)?
+  /// The vertex that is at fault, where it is one.
+  public let vertex: Digest?
 
-  public init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
-    (self.code, self.message, self.cause) = (code, message, cause)
+  public init(_ code: Code, _ message: String, vertex: Digest? = nil, cause: (any Error)? = nil) {
+    (self.code, self.message, self.vertex, self.cause) = (code, message, vertex, cause)
   }
-  public var description: String { cause.map { "\(message): \($0)" } ?? message }
+  public var description: String { (cause.map { "\(message): \($0)" } ?? message) + (vertex.map { " (op \($0))" } ?? "") }
 }

@@ -16,6 +16,12 @@ public struct DefinitionLimits: Sendable {
   public var bytes = 512 << 20
   /// Inputs of one op, and mounts or actions of one op.
   public var inputs = 10_000
+  /// Messages within all ops together (inputs, mounts, actions), which are larger in memory than on the wire.
+  public var messages = 1_000_000
+  /// Fields of those: arguments, variables, patterns.
+  public var fields = 8_000_000
+  /// Bytes of one path or name.
+  public var text = 64 << 10
   public init() {}
   public static let `default` = DefinitionLimits()
 }
@@ -64,35 +70,48 @@ private struct Loader {
   var ops: [Digest: (op: Pb_Op, bytes: [UInt8], inputs: [(digest: Digest, index: Int64)])] = [:]
   var loaded: [Digest: LoadedVertex] = [:]
   var order: [Digest] = []
+  /// How many outputs an op has.
+  var outputs: [Digest: Int64] = [:]
   var maps: [SourceMap] = []
 
   init(definition: Definition, limits: DefinitionLimits, supporting: Set<Capability>?) {
     (self.definition, self.limits, self.supporting) = (definition, limits, supporting)
   }
 
-  func invalid(_ what: String) -> LLBError { LLBError(.invalidDefinition, what) }
+  func invalid(_ what: String, _ vertex: Digest? = nil) -> LLBError { LLBError(.invalidDefinition, what, vertex: vertex) }
+
+  /// An input must be an output that there is.
+  func checkOutput(_ input: (digest: Digest, index: Int64), of user: Digest) throws(LLBError) {
+    guard let made = outputs[input.digest], input.index < made else { throw invalid("an op reads the output \(input.index) of \(input.digest), which has \(outputs[input.digest] ?? 0)", user) }
+  }
 
   mutating func load() throws(LLBError) -> LoadedGraph {
-    var last: Digest?
+    var last: Digest?, scan = WireScan()
     for data in definition.proto.def {
       let bytes = [UInt8](data)
       let digest = Digest.sha256(of: bytes)
+      last = digest
+      if ops[digest] != nil { continue }
+      scan.add(bytes)
+      guard scan.messages <= limits.messages, scan.fields <= limits.fields else {
+        throw LLBError(.tooLarge, "the definition has more parts than the limit of \(limits.messages) messages with \(limits.fields) fields", vertex: digest)
+      }
       let op: Pb_Op
-      do { op = try Pb_Op(serializedBytes: bytes) } catch { throw LLBError(.invalidDefinition, "an op is not a protobuf message", cause: error) }
-      guard op.inputs.count <= limits.inputs else { throw LLBError(.tooLarge, "an op has \(op.inputs.count) inputs, more than the limit of \(limits.inputs)") }
+      do { op = try Pb_Op(serializedBytes: bytes) } catch { throw LLBError(.invalidDefinition, "an op is not a protobuf message", vertex: digest, cause: error) }
+      guard op.inputs.count <= limits.inputs else { throw LLBError(.tooLarge, "an op has \(op.inputs.count) inputs, more than the limit of \(limits.inputs)", vertex: digest) }
       var inputs: [(digest: Digest, index: Int64)] = []
       for (i, input) in op.inputs.enumerated() {
-        guard input.index >= 0 else { throw invalid("input \(i) of an op has the output index \(input.index)") }
-        guard let digest = Digest(input.digest) else { throw invalid("input \(i) of an op has the digest \"\(input.digest.prefix(100))\"") }
-        inputs.append((digest, input.index))
+        guard input.index >= 0 else { throw invalid("input \(i) of an op has the output index \(input.index)", digest) }
+        guard let wanted = Digest(input.digest) else { throw invalid("input \(i) of an op has the digest \(String(input.digest.prefix(100)).debugDescription)", digest) }
+        inputs.append((wanted, input.index))
       }
       ops[digest] = (op, bytes, inputs)
-      last = digest
     }
     guard let last, ops.count >= 2, let (_, _, inputs) = ops.removeValue(forKey: last) else { throw invalid("the definition has no more than one op") }
-    guard let root = inputs.first else { throw invalid("the last op has no input") }
+    guard let root = inputs.first else { throw invalid("the last op has no input", last) }
     maps = try sourceMaps()
     try visit(root.digest)
+    try checkOutput(root, of: last)
     return LoadedGraph(vertices: loaded, order: order, root: root)
   }
 
@@ -106,16 +125,17 @@ private struct Loader {
     var stack: [(digest: Digest, next: Int)] = [(root, 0)]
     while let (digest, next) = stack.last {
       if loaded[digest] != nil { stack.removeLast(); continue }
-      guard let (op, bytes, inputs) = ops[digest] else { throw invalid("the input \(digest) is missing from the definition") }
+      guard let (op, bytes, inputs) = ops[digest] else { throw invalid("invalid missing input digest: \(digest) is missing from the definition") }
       if next < inputs.count {
         stack[stack.count - 1].next += 1
         if loaded[inputs[next].digest] == nil { stack.append((inputs[next].digest, 0)) }
         continue
       }
-      try check(op)
+      do { outputs[digest] = try OperationCheck(op, limits: limits).run() } catch { throw LLBError(error.code, error.message, vertex: digest) }
+      for input in inputs { try checkOutput(input, of: digest) }
       let metadata = definition.proto.metadata[digest.description] ?? Pb_OpMetadata()
       if let supporting, let missing = metadata.caps.keys.filter({ !supporting.contains(Capability(rawValue: $0)) }).min() {
-        throw LLBError(.unsupported, "the definition needs the capability \(missing), which this engine does not have")
+        throw LLBError(.unsupported, "unknown API capability \(missing.prefix(200)): this engine does not have what the definition needs", vertex: digest)
       }
       loaded[digest] = LoadedVertex(
         digest: digest, op: op, bytes: bytes, metadata: metadata, name: metadata.description_p[VertexOptions.nameKey] ?? derivedName(op, inputs), inputs: inputs,
@@ -128,49 +148,10 @@ private struct Loader {
   func locations(of digest: Digest) throws(LLBError) -> [SourceLocation] {
     var out: [SourceLocation] = []
     for location in definition.proto.source.locations[digest.description]?.locations ?? [] {
-      guard maps.indices.contains(Int(location.sourceIndex)) else { throw invalid("a location names the source file \(location.sourceIndex) of \(maps.count)") }
+      guard maps.indices.contains(Int(location.sourceIndex)) else { throw invalid("a location names the source file \(location.sourceIndex) of \(maps.count)", digest) }
       out.append(SourceLocation(maps[Int(location.sourceIndex)], location.ranges.map { SourceSpan($0) }))
     }
     return out
-  }
-
-  func check(_ op: Pb_Op) throws(LLBError) {
-    let inputs = Int64(op.inputs.count)
-    func checkInput(_ input: Int64, _ what: String) throws(LLBError) {
-      guard input >= -1, input < inputs else { throw invalid("\(what) names the input \(input) of \(inputs)") }
-    }
-    switch op.op {
-    case .source(let source):
-      guard !source.identifier.isEmpty else { throw invalid("a source op has no identifier") }
-    case .exec(let exec):
-      guard exec.hasMeta, !exec.meta.args.isEmpty else { throw invalid("an exec op has no arguments") }
-      guard exec.mounts.contains(where: { $0.dest == "/" }) else { throw invalid("an exec op has no root filesystem") }
-      guard exec.mounts.count <= limits.inputs else { throw LLBError(.tooLarge, "an exec op has \(exec.mounts.count) mounts, more than the limit of \(limits.inputs)") }
-      for mount in exec.mounts { try checkInput(mount.input, "the mount at \(mount.dest.prefix(200))") }
-      if case .UNRECOGNIZED(let mode) = exec.security { throw invalid("an exec op has the security mode \(mode)") }
-      if case .UNRECOGNIZED(let mode) = exec.network { throw invalid("an exec op has the network mode \(mode)") }
-    case .file(let file):
-      guard !file.actions.isEmpty else { throw invalid("a file op has no actions") }
-      guard file.actions.count <= limits.inputs else { throw LLBError(.tooLarge, "a file op has \(file.actions.count) actions, more than the limit of \(limits.inputs)") }
-      for (i, action) in file.actions.enumerated() {
-        guard action.action != nil else { throw invalid("action \(i) of a file op is of no known kind") }
-        for input in [action.input, action.secondaryInput] where input < -1 || input >= inputs + Int64(i) {
-          throw invalid("action \(i) of a file op names the input \(input), which is not made before it")
-        }
-      }
-      guard file.actions.contains(where: { $0.output >= 0 }) else { throw invalid("a file op has no output") }
-    case .merge(let merge):
-      for input in merge.inputs { try checkInput(input.input, "a merge op") }
-    case .diff(let diff):
-      guard diff.hasLower, diff.hasUpper else { throw invalid("a diff op lacks a side") }
-      try checkInput(diff.lower.input, "a diff op")
-      try checkInput(diff.upper.input, "a diff op")
-    case .passthrough(let passthrough):
-      guard !passthrough.id.isEmpty, !passthrough.outputs.isEmpty else { throw invalid("a passthrough op has no id or no outputs") }
-      for input in passthrough.outputs where input < 0 || input >= inputs { throw invalid("a passthrough op names the input \(input) of \(inputs)") }
-    case .build: break
-    case nil: throw invalid("an op that is not the last has no kind, or one that this version does not know")
-    }
   }
 
   /// As BuildKit names a vertex that has no name of its own. Cut at 1000 characters, since merges contain their inputs' names.

@@ -55,6 +55,19 @@ import Testing
     Case(name: "passthrough", op: .with { $0.passthrough = .with { $0.id = "x"; $0.outputs = [4] } }, message: "names the input 4"),
     Case(name: "bad digest", op: .with { $0.source = .with { $0.identifier = "x" }; $0.inputs = [.with { $0.digest = "sha256:zz" }] }, message: "has the digest"),
     Case(name: "negative output", op: .with { $0.source = .with { $0.identifier = "x" }; $0.inputs = [.with { $0.index = -1 }] }, message: "output index -1"),
+    Case(name: "root is a cache", op: exec { $0.mounts[0].mountType = .cache; $0.mounts[0].cacheOpt = .init() }, message: "the root filesystem is a mount of the type"),
+    Case(name: "mount output", op: exec { $0.mounts[0].output = -2 }, message: "has the output -2"),
+    Case(name: "mount type", op: exec { $0.mounts.append(.with { $0.dest = "/x"; $0.input = -1; $0.mountType = .UNRECOGNIZED(77) }) }, message: "unknown type 77"),
+    Case(name: "cache without options", op: exec { $0.mounts.append(.with { $0.dest = "/x"; $0.input = -1; $0.mountType = .cache }) }, message: "has none of its options"),
+    Case(name: "secret without id", op: exec { $0.mounts.append(.with { $0.dest = "/x"; $0.input = -1; $0.mountType = .secret; $0.secretOpt = .init() }) }, message: "does not say which"),
+    Case(name: "negative size", op: exec { $0.mounts.append(.with { $0.dest = "/x"; $0.input = -1; $0.mountType = .tmpfs; $0.tmpfsOpt.size = -5 }) }, message: "has the size -5"),
+    Case(name: "secret variable", op: exec { $0.secretenv = [.with { $0.id = "x"; $0.name = "A=B" }] }, message: "no name for a secret variable"),
+    Case(name: "zero byte in an argument", op: exec { $0.meta.args = ["a\0b"] }, message: "zero byte"),
+    Case(name: "zero byte in a path", op: file { $0.mkdir.path = "/a\0/../../etc" }, message: "zero byte"),
+    Case(name: "outputs with a gap", op: file { $0.output = 4 }, message: "up to 4"),
+    Case(name: "owner from nowhere", op: file { $0.mkdir.owner.user.byName = .with { $0.name = "x"; $0.input = 9 } }, message: "looks its owner up in the input 9"),
+    Case(name: "builder", op: .with { $0.build = .with { $0.builder = 3 } }, message: "the builder 3"),
+    Case(name: "build input", op: .with { $0.build = .with { $0.builder = -1; $0.inputs = ["x": .with { $0.input = 2 }] } }, message: "names the input 2 of 0"),
     Case(
       name: "missing input",
       op: .with { $0.source = .with { $0.identifier = "x" }; $0.inputs = [.with { $0.digest = Digest.sha256(of: "nowhere").description }] }, message: "is missing"),
@@ -65,6 +78,43 @@ import Testing
     let error = #expect(throws: LLBError.self) { try definition.load() }
     #expect(error?.code == .invalidDefinition)
     #expect(error?.message.contains(hostile.message) == true, "\(error?.message ?? "")")
+  }
+
+  /// Outputs that an op does not have.
+  @Test func wrongOutputs() throws {
+    let op = Self.exec()
+    #expect(throws: LLBError.self) { try Self.definition([op, Self.last(op, index: 1)]).load() }
+    #expect(throws: LLBError.self) { try Self.definition([op, Self.last(op, index: .max)]).load() }
+    let reader = Pb_Op.with { $0.merge = .init(); $0.inputs = [.with { $0.digest = Digest.sha256(of: (try? op.canonicalBytes()) ?? []).description; $0.index = 7 }] }
+    let error = #expect(throws: LLBError.self) { try Self.definition([op, reader, Self.last(reader)]).load() }
+    #expect(error?.vertex == Digest.sha256(of: try reader.canonicalBytes()))
+    let several = Self.exec { $0.mounts += [.with { $0.dest = "/a"; $0.input = -1; $0.output = 1 }, .with { $0.dest = "/b"; $0.input = -1; $0.output = -1 }] }
+    #expect(try Self.definition([several, Self.last(several, index: 1)]).load().root?.index == 1)
+    #expect(throws: LLBError.self) { try Self.definition([several, Self.last(several, index: 2)]).load() }
+  }
+
+  /// Two bytes each on the wire, hundreds in memory.
+  @Test func manyPartsAreRefusedUnread() throws {
+    var proto = Pb_Definition()
+    var mounts: [UInt8] = [0x0a, 0x03, 0x0a, 0x01, 0x78]
+    for _ in 0..<1_100_000 { mounts += [0x12, 0x00] }
+    var length = mounts.count, op: [UInt8] = [0x12]
+    while length >= 0x80 {
+      op.append(UInt8(length & 0x7f | 0x80))
+      length >>= 7
+    }
+    op.append(UInt8(length))
+    op += mounts
+    proto.def = [Data(op), Data([0x0a, 0x00])]
+    let error = #expect(throws: LLBError.self) { try Definition(proto).load() }
+    #expect(error?.code == .tooLarge)
+  }
+
+  /// The same op any number of times is one.
+  @Test func duplicates() throws {
+    let op = Self.exec()
+    let definition = try Self.definition(Array(repeating: op, count: 50) + [Self.last(op)])
+    #expect(try definition.load().order.count == 1)
   }
 
   @Test func malformedEnds() throws {
