@@ -1,14 +1,15 @@
+package import BuildKitProto
 package import OCIModel
 
 /// What a build fails with, in the wire's shape: an error carries its vertex, its place in the source, and its cause, and
 /// maps to a gRPC status code.
 package struct BuildError: Error, Sendable, CustomStringConvertible {
   /// gRPC's canonical codes, as far as builds use them.
-  package enum Code: String, Sendable {
+  package enum Code: String, Sendable, CaseIterable {
     case cancelled, unknown, invalidArgument, deadlineExceeded, notFound, permissionDenied, resourceExhausted, failedPrecondition, unimplemented, `internal`, unavailable, unauthenticated
   }
   /// Which side failed: decides the exit code and the advice.
-  package enum Domain: Sendable {
+  package enum Domain: String, Sendable, CaseIterable {
     /// The person's input: a Dockerfile, an option, a missing file.
     case usage
     /// A step, or the engine while building.
@@ -32,6 +33,23 @@ package struct BuildError: Error, Sendable, CustomStringConvertible {
   /// The file that holds all that the failed process wrote, on the machine where it ran.
   package var logFile: String?
   package var cause: (any Error)?
+  /// What the client named and is not here; clients fall back to something older when they are told.
+  package var unsupported: Unsupported?
+  /// The op that failed, and the ids by which a client can open what it had (BuildKit's SolveError); nil where nothing is kept.
+  package var operation: FailedOperation?
+
+  package enum Unsupported: Sendable, Hashable {
+    /// A capability of frontends.
+    case capability(String)
+    /// A question to a frontend (`requestid`).
+    case subrequest(String)
+  }
+  package struct FailedOperation: Sendable, Hashable {
+    package var op: Pb_Op
+    package var inputIDs: [String]
+    package var mountIDs: [String]
+    package init(op: Pb_Op, inputIDs: [String] = [], mountIDs: [String] = []) { (self.op, self.inputIDs, self.mountIDs) = (op, inputIDs, mountIDs) }
+  }
 
   package init(
     _ code: Code, _ domain: Domain = .build, _ message: String, suggestion: String? = nil, vertex: VertexPlace? = nil, sources: [SourcePlace] = [],

@@ -1,3 +1,4 @@
+package import OCIModel
 
 /// What the client offers a build (BuildKit's session): each a small protocol, so that the embedded door answers from the
 /// local disk and the daemon over a session.
@@ -12,17 +13,23 @@ package protocol ClientServices: Sendable {
   var layouts: any LayoutService { get }
   /// The SSH agents that it lends, perhaps none.
   var agents: any AgentService { get }
+  /// The client went away and answers nothing any more: a step that another build wants as well asks that one's client. Never, unless the client says otherwise.
+  var isGone: Bool { get }
+  /// nil unless the client says otherwise: then builds that want to ask it fail.
+  var policies: (any PolicyService)? { get }
 }
 
 extension ClientServices {
   package var uploads: any UploadService { NoOffers() }
   package var layouts: any LayoutService { NoOffers() }
+  package var isGone: Bool { false }
+  package var policies: (any PolicyService)? { nil }
 }
 
 /// Of a client that offers neither uploads nor layouts.
 private struct NoOffers: UploadService, LayoutService {
   func upload(id: String) async throws -> ClientUpload { throw BuildError(.notFound, .usage, "the build asks for the upload \"\(id)\", which was not given") }
-  func layout(id: String) async throws -> LocalDirectory { throw BuildError(.notFound, .usage, "the build asks for the OCI layout \"\(id)\", which was not given") }
+  func layout(id: String) async throws -> ClientLayout { throw BuildError(.notFound, .usage, "the build asks for the OCI layout \"\(id)\", which was not given") }
 }
 
 /// Streams of the client, which builds name as `http://buildkit-session/ID`: a context from standard input.
@@ -31,20 +38,42 @@ package protocol UploadService: Sendable {
   func upload(id: String) async throws -> ClientUpload
 }
 
-/// An open descriptor, and what was read of it already. Whoever made it closes it.
+/// A stream of the client's: an open descriptor and what was read of it already, or one behind a connection. Whoever made a descriptor closes it.
 package struct ClientUpload: Sendable {
   /// The host in addresses of uploads.
   package static let host = "buildkit-session"
   package static func address(_ id: String) -> String { "http://\(host)/\(id)" }
-  package var head: [UInt8]
-  package var descriptor: Int32
-  package init(head: [UInt8], descriptor: Int32) { (self.head, self.descriptor) = (head, descriptor) }
+  package enum Source: Sendable { case descriptor(head: [UInt8], Int32), stream(any UploadStream) }
+  package var source: Source
+  package init(head: [UInt8], descriptor: Int32) { source = .descriptor(head: head, descriptor) }
+  package init(stream: any UploadStream) { source = .stream(stream) }
+}
+
+/// A stream that a client sends over a connection.
+package protocol UploadStream: Sendable {
+  /// Hands all of it over piece by piece, and takes no more from the client while `body` is at work. Throws `BuildError` when the client fails, goes away or has no such stream.
+  func read(_ body: @escaping @Sendable ([UInt8]) async throws -> Void) async throws
 }
 
 /// OCI image layouts of the client, by the names that LLB uses.
 package protocol LayoutService: Sendable {
   /// Throws `BuildError.notFound` when the client offers none by that name.
-  func layout(id: String) async throws -> LocalDirectory
+  func layout(id: String) async throws -> ClientLayout
+}
+
+package enum ClientLayout: Sendable {
+  /// On this machine: the absolute path.
+  case inPlace(path: String)
+  /// Behind a connection.
+  case remote(any RemoteLayout)
+}
+
+/// Blobs of a client's OCI layout, which are nobody's word for anything until their digests were checked. Throws `BuildError`.
+package protocol RemoteLayout: Sendable {
+  /// In bytes; nil when the layout has no such blob.
+  func size(of digest: Digest) async throws -> Int64?
+  /// Hands over exactly `count` bytes from an offset on, piece by piece, and takes no more from the client while `body` is at work.
+  func read(_ digest: Digest, from offset: Int64, count: Int64, _ body: @escaping @Sendable ([UInt8]) async throws -> Void) async throws
 }
 
 /// SSH agents that the client lends to a build (`--ssh`), by id; without one it is `default`.
@@ -89,6 +118,35 @@ package protocol SecretService: Sendable {
 package protocol CredentialService: Sendable {
   /// For the registry `host`; nil for anonymous access.
   func credential(host: String) async throws -> BuildCredential?
+  /// Whether the client fetches tokens from token servers itself, and so need not give its password away. It does not, unless it says otherwise.
+  func fetchesTokens(host: String) async throws -> Bool
+  /// A token of the registry's token server, from a client that fetches them. Throws `BuildError`.
+  func token(_ request: TokenRequest) async throws -> FetchedToken
+}
+
+extension CredentialService {
+  package func fetchesTokens(host: String) async throws -> Bool { false }
+  package func token(_ request: TokenRequest) async throws -> FetchedToken {
+    throw BuildError(.unimplemented, .registry, "the client fetches no tokens for \(request.host)")
+  }
+}
+
+/// What a registry's challenge asks for (distribution's token authentication).
+package struct TokenRequest: Sendable, Hashable {
+  /// The registry as references name it.
+  package var host: String
+  package var realm: String
+  package var service: String
+  package var scopes: [String]
+  package init(host: String, realm: String, service: String, scopes: [String]) {
+    (self.host, self.realm, self.service, self.scopes) = (host, realm, service, scopes)
+  }
+}
+package struct FetchedToken: Sendable, Hashable {
+  package var token: String
+  /// Seconds; nil when the token server does not say.
+  package var lifetime: Int64?
+  package init(token: String, lifetime: Int64?) { (self.token, self.lifetime) = (token, lifetime) }
 }
 package struct BuildCredential: Sendable, Hashable {
   package var username: String

@@ -14,16 +14,40 @@ package protocol FrontendReference: Sendable {
   func readStart(of path: String, count: Int) async throws -> [UInt8]
   /// The names in a directory, sorted; those of directories end in a slash. Throws `BuildError.notFound`.
   func entries(_ directory: String) async throws -> [String]
+  /// The graph that it is the result of; empty for scratch.
+  var definition: Pb_Definition { get }
+  /// A part of a file, as much of it as there is; `length` nil is all from `offset` on, and more than `limit` bytes throw. Throws `BuildError.notFound`.
+  func readFile(_ path: String, offset: Int64, length: Int64?, limit: Int) async throws -> [UInt8]
+  /// What is in a directory (not below), sorted, in fsutil's form: those whose names match the pattern, all when it is empty. Throws `BuildError.notFound`.
+  func readDirectory(_ path: String, matching pattern: String) async throws -> [Fsutil_Types_Stat]
+  /// A file's status in fsutil's form, of what a symlink at the end points at. Throws `BuildError.notFound`.
+  func status(of path: String) async throws -> Fsutil_Types_Stat
 }
 
 extension FrontendReference {
   package func readStart(of path: String, count: Int) async throws -> [UInt8] { Array(try await readFile(path, limit: 1 << 30).prefix(count)) }
   /// What lies there cannot be listed.
   package func entries(_ directory: String) async throws -> [String] { throw BuildError(.notFound, .build, "\(directory) cannot be listed") }
+  package var definition: Pb_Definition { Pb_Definition() }
+  package func readFile(_ path: String, offset: Int64, length: Int64?, limit: Int) async throws -> [UInt8] {
+    let rest = try await readFile(path, limit: limit).dropFirst(Int(clamping: offset))
+    return Array(length.map { rest.prefix(Int(clamping: max(0, $0))) } ?? rest)
+  }
+  /// What lies there cannot be listed.
+  package func readDirectory(_ path: String, matching pattern: String) async throws -> [Fsutil_Types_Stat] { throw BuildError(.notFound, .build, "\(path) cannot be listed") }
+  package func status(of path: String) async throws -> Fsutil_Types_Stat { throw BuildError(.notFound, .build, "\(path) cannot be looked at") }
 }
 
-/// All that a frontend may ask of the engine: solve, resolve, warn.
+/// All that a frontend may ask of the engine: solve, resolve, warn, run.
 package protocol FrontendGateway: Sendable {
+  /// A build within the build: of a graph, or of another frontend, whose results are this one's to read and to return.
+  func solve(_ request: NestedSolve) async throws -> NestedResult
+  /// What a source stands for now: of an image its digest and config, of a repository its commit, of a download its checksum. In the wire's messages.
+  func resolveSource(
+    _ request: Moby_Buildkit_V1_Frontend_ResolveSourceMetaRequest
+  ) async throws -> Moby_Buildkit_V1_Frontend_ResolveSourceMetaResponse
+  /// Prepares a container over results of this build. Whoever asked for it releases it; the build's end does otherwise.
+  func newContainer(_ request: ContainerRequest) async throws -> any FrontendContainer
   /// Makes a lazy reference of the definition's result; nothing runs yet.
   func solve(_ definition: Pb_Definition) async throws -> any FrontendReference
   /// The time of what a source gives, before it is fetched where that can be told: of a git commit; of a file of the web as its server says, else of the newest file in
@@ -42,6 +66,21 @@ package protocol FrontendGateway: Sendable {
 extension FrontendGateway {
   /// Nothing has a time.
   package func time(of source: Pb_SourceOp, logName: String) async throws -> Timestamp? { nil }
+  /// Graphs only, one at a time.
+  package func solve(_ request: NestedSolve) async throws -> NestedResult {
+    guard request.frontend.isEmpty, let definition = request.definition else { throw BuildError(.unimplemented, .usage, "no other frontend can be asked here") }
+    let reference = try await solve(definition)
+    if request.evaluates { try await reference.evaluate() }
+    return NestedResult(reference: reference)
+  }
+  /// Of a gateway that reaches no source.
+  package func resolveSource(
+    _ request: Moby_Buildkit_V1_Frontend_ResolveSourceMetaRequest
+  ) async throws -> Moby_Buildkit_V1_Frontend_ResolveSourceMetaResponse {
+    throw BuildError(.unimplemented, .usage, "sources cannot be looked up here")
+  }
+  /// Of a gateway that runs nothing.
+  package func newContainer(_ request: ContainerRequest) async throws -> any FrontendContainer { throw BuildError(.unimplemented, .usage, "no container can be run here") }
 }
 
 package struct FrontendEnvironment: Sendable {
@@ -53,6 +92,10 @@ package struct FrontendEnvironment: Sendable {
   /// Names the client whose files local sources read: part of their vertices' digests, so that two clients' contexts are never one
   /// vertex. Unique to the build's client; never empty in a build.
   package var sessionID: String
+  /// The workers that a frontend is told of: here, the one that there is.
+  package var workers: [Moby_Buildkit_V1_Types_WorkerRecord] = []
+  /// How many frontends asked for this one.
+  package var depth = 0
   package init(buildPlatform: Platform, attributes: [String: String], inputs: [String: Pb_Definition] = [:], sessionID: String) {
     self.buildPlatform = buildPlatform
     self.attributes = attributes
@@ -114,6 +157,8 @@ package struct FrontendResult: Sendable {
     /// The file it was made from, and that file's stages; for whoever asks what a build would do.
     package var file = ""
     package var stages: [SourceStage] = []
+    /// Statements about it that the frontend made (a list of what is in it, …).
+    package var attestations: [ResultAttestation] = []
     package init(id: String, platform: Platform, reference: (any FrontendReference)?, imageConfig: [UInt8], baseImageConfig: [UInt8]? = nil) {
       self.id = id
       self.platform = platform

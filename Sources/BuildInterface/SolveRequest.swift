@@ -12,17 +12,28 @@ package struct SolveRequest: Sendable {
   /// The frontend's attributes by the peers' names: `filename`, `target`, `platform`, `build-arg:NAME`, `label:NAME`, `no-cache`…
   package var frontendAttributes: [String: String]
   package var frontendInputs: [String: Pb_Definition]
+  /// The frontend itself, where it is no named one: a function of the client that builds (buildx always does), reached over its connection. It wins over `frontend`.
+  package var ownFrontend: (any Frontend)?
+  /// The session of the client that asked; empty when there is none, or it is this process.
+  package var sessionID = ""
   package var exports: [ExportRequest]
   package var cacheImports: [CacheOption]
   package var cacheExports: [CacheOption]
   /// `security.insecure`, `network.host`…
   package var entitlements: Set<String>
+  /// Which sources the build may read, and what is read in their place; all of them count.
+  package var sourcePolicies: [Moby_Buildkit_V1_Sourcepolicy_Policy] = []
+  /// Whether the client wants to be asked about each source (`ClientServices.policies`).
+  package var asksPolicy = false
   /// The first step that fails stays as it is until `FailedStepShell.openShell`, or until the engine ends. Of this engine alone.
   package var keepsFailedStep = false
   /// Seconds after which a step fails. Of this engine alone.
   package var stepTimeout: Double?
   /// What happens when a layer made here holds programs for another CPU than its image's. Of this engine alone.
   package var architectureCheck = ArchitectureCheckMode.off
+
+  /// Leaves no record in the history (the control API's Internal).
+  package var isInternal = false
 
   /// A question that is answered instead of building. Of this engine alone.
   package var inquiry: Inquiry?
@@ -81,6 +92,8 @@ package struct CacheOption: Sendable, Hashable {
 
   /// The name of a local cache's directory among the client's (`FileService`); `attribute` is its `src` or `dest` as it was written.
   package static func directoryName(_ attribute: String) -> String { "cache:" + attribute }
+  /// The name of a local cache's blobs with a client behind a connection (`RemoteDirectory.content`).
+  package static func storeName(_ attribute: String) -> String { "local:" + attribute }
 }
 
 /// How a build ended well: what `--metadata-file` holds, by the peers' names (`containerimage.digest`, `image.name`…).

@@ -53,6 +53,8 @@ package struct ExportEnvironment: Sendable {
   package var registry: RegistryClient
   package var destinations: any ExportService
   package var progress: any ProgressSink
+  /// Told of an image that an exporter has made.
+  package var imageMade: @Sendable (ExportedImage) -> Void = { _ in }
   package init(
     store: ContentStore, images: LocalImages, refs: RefStore, registry: RegistryClient, destinations: any ExportService, progress: any ProgressSink
   ) {
@@ -63,6 +65,16 @@ package struct ExportEnvironment: Sendable {
     self.destinations = destinations
     self.progress = progress
   }
+}
+
+/// An image that an exporter made, for the build's history.
+package struct ExportedImage: Sendable {
+  /// Of what stands for the whole.
+  package var descriptor: OCIModel.Descriptor
+  /// Index, manifests, configs and attestations: what a reader needs to understand the image, and no layer.
+  package var documents: [[UInt8]]
+  /// By the targets' ids.
+  package var layers: [String: [OCIModel.Descriptor]]
 }
 
 /// Turns a result into something outside the build.

@@ -29,6 +29,8 @@ extension RefStore {
   /// The cache directory of this name; a new one begins as a copy of `base`, which is lent, and caches over different bases are different ones. Who has an instance
   /// holds a lock on it, shared or not, that ends with its process.
   package func cacheMount(id: String, sharing: CacheSharing, base: ImmutableRef? = nil, onWait: (@Sendable () -> Void)? = nil) async throws -> CacheMountRef {
+    // No step names a client's directory.
+    let id = id.hasPrefix(SyncedDirectory.prefix) ? "exec/" + id : id
     let key = base.map { "\(id):\($0.id)" } ?? id
     let isShared = sharing == .shared
     // One looks for an instance at a time, so that two who find none make one.
@@ -51,6 +53,14 @@ extension RefStore {
     }
     if let mount = try await waitForInstance(key, id, onWait) { return mount }
     return try await cacheMount(id: id, sharing: sharing, base: base, onWait: onWait)
+  }
+
+  /// Removes the cache directories of this name: those over trees, or that over none. Those in use stay.
+  package func clearCacheMounts(id: String, onTrees: Bool) async throws {
+    let known = try await store.read { db in
+      try Row.fetchAll(db, sql: "SELECT key, instance FROM cache_mount WHERE name = ?", arguments: [id]).map { row in (key: row[0] as String, instance: row[1] as Int64) }
+    }
+    for mount in known where (mount.key != id) == onTrees { _ = try await dropCacheMount(key: mount.key, instance: mount.instance) }
   }
 
   static func lockName(_ key: String, _ instance: Int64) -> String { "cache:\(instance):\(key)" }
@@ -86,7 +96,7 @@ extension RefStore {
   }
 
   /// A directory of its own, and no overlay: several may have it mounted.
-  private func makeInstance(_ key: String, _ instance: Int64, name: String, base: ImmutableRef?) async throws -> Int64 {
+  func makeInstance(_ key: String, _ instance: Int64, name: String, base: ImmutableRef?) async throws -> Int64 {
     let below = try await base?.directories() ?? []
     // It changes without end: nobody takes its content for more than it finds.
     let snapshot = try await store.write { try self.newSnapshot($0, form: .plain, synced: true) }

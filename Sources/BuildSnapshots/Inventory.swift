@@ -31,6 +31,8 @@ package struct SnapshotInventory: Sendable {
     package var lastUsed: Int64
     package var order: Int64
     package var uses: Int64
+    /// A copy of a client's directory, and not what steps keep things in.
+    package var isSynced: Bool { key.hasPrefix(SyncedDirectory.prefix) }
   }
   package struct Snapshot: Sendable {
     package var id: Int64
@@ -207,7 +209,7 @@ extension RefStore {
         db,
         sql: """
           SELECT s.id, s.fingerprint, EXISTS (SELECT 1 FROM cache_mount c WHERE c.snapshot = s.id),
-            coalesce((SELECT description FROM ref WHERE snapshot = s.id OR flat = s.id), (SELECT 'cached mount ' || name FROM cache_mount c WHERE c.snapshot = s.id), '')
+            coalesce((SELECT description FROM ref WHERE snapshot = s.id OR flat = s.id), (SELECT CASE WHEN key LIKE 'source.local/%' THEN 'local source for ' ELSE 'cached mount ' END || name FROM cache_mount c WHERE c.snapshot = s.id), '')
           FROM snapshot s WHERE s.state = 'ready' ORDER BY s.id
           """
       ).map { Recorded(snapshot: $0[0], fingerprint: $0[1], isCacheMount: $0[2], description: $0[3], path: self.directory($0[0])) }

@@ -30,6 +30,8 @@ package final class RefStore: Sendable {
   package let notices = SnapshotNotices()
   /// The form of the snapshots made here.
   let form: SnapshotForm
+  /// Whether trees are whole copies.
+  package var isPlain: Bool { form == .plain }
   /// Why overlay mounts are not used; nil when they are, or were not asked for.
   package let overlayProblem: String?
   /// Whoever claims, in the rows.

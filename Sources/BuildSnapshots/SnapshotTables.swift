@@ -66,6 +66,8 @@ enum SnapshotTables {
       sql: "CREATE TABLE ref_note (ref TEXT PRIMARY KEY REFERENCES ref(id) ON DELETE CASCADE, note TEXT NOT NULL) WITHOUT ROWID"),
     // LayerSystem
     StoreMigration("snapshots", 5, sql: "ALTER TABLE ref ADD COLUMN system INTEGER NOT NULL DEFAULT 0;"),
+    // SyncedDirectory: since which start of the machine its files are what was written.
+    StoreMigration("snapshots", 6, sql: "ALTER TABLE cache_mount ADD COLUMN boot TEXT NOT NULL DEFAULT '';"),
   ]
 }
 

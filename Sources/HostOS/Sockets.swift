@@ -40,6 +40,12 @@ package enum Sockets {
     Descriptor(owning: try checked(try withPath(path, "connect") { hostos_socket_connect($0) }, "connect to", path))
   }
 
+  /// A socket at `name`, beneath no other directory than this one, that listens.
+  package static func listen(at name: String, in directory: Directory) throws -> Descriptor {
+    let made = try withPath(name, "listen") { name in directory.with { hostos_socket_listen($0, name) } }
+    return Descriptor(owning: try checked(made, "listen", name))
+  }
+
   package static func pair() throws -> (Descriptor, Descriptor) {
     var ends: [Int32] = [0, 0]
     try checked(hostos_socket_pair(&ends), "socketpair", "")

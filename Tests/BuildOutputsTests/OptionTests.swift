@@ -24,7 +24,7 @@ import Testing
     ("registry", [:], "needs a name"),
     ("image", ["name": "App"], "lowercase"),
     ("image", ["name": "app:1", "push": "true", "push-by-digest": "true"], "without a tag"),
-    ("image", ["registry.insecure": "true"], "registry.insecure=true is not supported yet"),
+    
     ("oci", ["compression": "estargz", "oci-mediatypes": "false"], "contradicts oci-mediatypes=false"),
     ("oci", ["compression": "lz4"], "expected gzip, zstd, estargz or uncompressed"),
     ("oci", ["compression-level": "12"], "for gzip it is -1 to 9"),

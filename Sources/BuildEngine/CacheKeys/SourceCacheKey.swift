@@ -6,16 +6,17 @@ extension OpCacheKey {
   static func source(_ key: String) -> Digest { .sha256(of: "buildkit.source.v0:" + key) }
 
   /// The definition key of an image: what the name resolved to, for a platform.
-  static func image(_ digest: Digest, platform: Platform) -> Digest {
+  static func image(_ digest: Digest, platform: Platform, layerLimit: Int? = nil) -> Digest {
     var document = JSONObject([("Digest", .string(digest.description)), ("OS", .string(platform.os)), ("Arch", .string(platform.architecture))])
     addOptional(platform, to: &document)
+    if let layerLimit { document["Limit"] = .int(layerLimit) }
     return source(Digest.sha256(of: JSONValue.object(document).encoded()).description)
   }
 
   /// The content key of an image: its layers' chain id (image-spec, "Layer ChainID"), whatever the name; nil without layers.
-  static func imageContent(_ config: ImageConfig) -> Digest? {
+  static func imageContent(_ config: ImageConfig, layerLimit: Int? = nil) -> Digest? {
     guard var chain = config.diffIDs.first else { return nil }
-    for id in config.diffIDs.dropFirst() { chain = .sha256(of: "\(chain) \(id)") }
+    for id in config.diffIDs.prefix(layerLimit ?? .max).dropFirst() { chain = .sha256(of: "\(chain) \(id)") }
     return source(chain.description)
   }
 

@@ -116,9 +116,9 @@ struct StoreInventory: Sendable {
   private mutating func addMounts(_ facts: Facts) {
     for mount in facts.snapshots.mounts {
       let usage = UsageRecord(
-        id: "\(mount.name)#\(mount.snapshot)", type: RecordType.cacheMount.rawValue, created: Timestamp(nanosecondsSinceEpoch: mount.created),
+        id: "\(mount.name)#\(mount.snapshot)", type: (mount.isSynced ? RecordType.localSource : .cacheMount).rawValue, created: Timestamp(nanosecondsSinceEpoch: mount.created),
         lastUsed: Timestamp(nanosecondsSinceEpoch: mount.lastUsed), usageCount: mount.uses, mutable: true, inUse: facts.mountsInUse.contains(mount.snapshot),
-        description: "cached mount \(mount.name)")
+        description: mount.isSynced ? "local source for \(mount.name)" : "cached mount \(mount.name)")
       records.append(Record(usage: usage, target: .cacheMount(key: mount.key, instance: mount.instance), holds: held([.snapshot(mount.snapshot)]), order: mount.order))
     }
   }

@@ -22,10 +22,14 @@ final class BuildRecorder: ProgressSink {
   private let history: BuildHistory
   private let began = wallClock()
 
-  init(next: any ProgressSink, history: BuildHistory) { (self.next, self.history) = (next, history) }
+  /// What clients of the daemon read afterwards; nil for a build that leaves nothing behind.
+  let draft: RecordDraft?
+
+  init(next: any ProgressSink, history: BuildHistory, draft: RecordDraft? = nil) { (self.next, self.history, self.draft) = (next, history, draft) }
 
   func emit(_ event: ProgressEvent) {
     next.emit(event)
+    draft?.log.append(event)
     guard !event.vertices.isEmpty else { return }
     state.withLock { state in
       for vertex in event.vertices {

@@ -3,7 +3,7 @@ internal import HostOS
 /// The entries of a tree as they were at one walk, in little room: a context of a million files takes some ninety megabytes. Paths are looked up component by component in one hash
 /// table of (directory, name).
 struct FileTable: Sendable {
-  /// What a build asks of a file; its owner is root, as peers send it.
+  /// What a build asks of a file.
   private struct Node: Sendable {
     var inode: UInt64
     var size: Int64
@@ -15,6 +15,8 @@ struct FileTable: Sendable {
     var name: UInt32
     var nameLength: UInt16
     var device: UInt16
+    var uid: UInt32
+    var gid: UInt32
     var children: UInt32 = 0
     var childCount: UInt32 = 0
   }
@@ -44,7 +46,7 @@ struct FileTable: Sendable {
     nodes.append(
       Node(
         inode: status.inode, size: status.size, mtime: status.mtime, ctime: status.ctime, mode: status.mode, links: UInt32(clamping: status.links), parent: parent,
-        name: UInt32(start), nameLength: UInt16(length), device: index(of: status.device)))
+        name: UInt32(start), nameLength: UInt16(length), device: index(of: status.device), uid: status.uid, gid: status.gid))
     return node
   }
 
@@ -116,12 +118,29 @@ struct FileTable: Sendable {
     }
   }
 
-  func status(_ path: String) -> FileStatus? {
-    guard let index = find(path) else { return nil }
+  func status(_ path: String) -> FileStatus? { find(path).map { status(at: $0) } }
+
+  private func status(at index: UInt32) -> FileStatus {
     let node = nodes[Int(index)]
     return FileStatus(
-      device: devices[Int(node.device)], inode: node.inode, mode: node.mode, links: UInt64(node.links), rdev: deviceNumbers[index] ?? DeviceNumber(major: 0, minor: 0),
+      device: devices[Int(node.device)], inode: node.inode, mode: node.mode, links: UInt64(node.links), uid: node.uid, gid: node.gid, rdev: deviceNumbers[index] ?? DeviceNumber(major: 0, minor: 0),
       size: node.size, mtime: node.mtime, ctime: node.ctime)
+  }
+
+  /// Regular files, in the order in which they were added; the path is made when it is asked for.
+  func eachFile(_ body: (() -> String, FileStatus) -> Void) {
+    for index in nodes.indices where nodes[index].mode & 0o170000 == 0o100000 { body({ self.path(of: UInt32(index)) }, status(at: UInt32(index))) }
+  }
+
+  private func path(of index: UInt32) -> String {
+    var parts: [String] = []
+    var at = index
+    while at != 0 {
+      let node = nodes[Int(at)]
+      parts.append(String(decoding: names[Int(node.name)..<Int(node.name) + Int(node.nameLength)], as: UTF8.self))
+      at = node.parent
+    }
+    return parts.reversed().joined(separator: "/")
   }
 
   func children(_ path: String) -> [String] {

@@ -56,25 +56,27 @@ struct GitSource: Op {
     return CacheMapAnswer(CacheMap(digest: CacheDigest(OpCacheKey.source(key))))
   }
 
-  private func resolved(_ context: OpContext) async throws -> GitRepository.Resolved {
-    let repository = try await authorized(context)
-    let session = try services.session(of: context)
+  private func resolved(_ context: OpContext) async throws -> GitRepository.Resolved { try await services.sessions(of: context).ask { try await resolved(for: $0) } }
+
+  /// What the ref stands for, on behalf of one build.
+  func resolved(for session: SolveSession) async throws -> GitRepository.Resolved {
+    let repository = try await authorized(for: session)
     return try await session.downloads.value(for: "git\0\(repository.remote)\0\(repository.ref)\0\(repository.checksum)") { try await repository.resolve() }
   }
 
   /// With what the client lends for the server, if it lends anything: by the server's own name first.
-  private func authorized(_ context: OpContext) async throws -> GitRepository {
+  private func authorized(for session: SolveSession) async throws -> GitRepository {
     var repository = repository
-    let agents = try services.session(of: context).client.agents
+    let agents = session.client.agents, secrets = session.client.secrets
     if agent != nil || repository.isSSH {
       repository.ssh = try await SSHAccess.open(id: agent.map { $0.isEmpty ? SSHAccess.defaultID : $0 }, hosts: knownHosts, agents: agents)
     }
     for suffix in ["." + repository.host, ""] {
-      if let name = repository.headerSecret, let header = try await services.secret(name + suffix, context: context) {
+      if let name = repository.headerSecret, let header = try await secrets.secret(id: name + suffix) {
         repository.authorization = String(decoding: header, as: UTF8.self)
         return repository
       }
-      if let name = repository.tokenSecret, let token = try await services.secret(name + suffix, context: context) {
+      if let name = repository.tokenSecret, let token = try await secrets.secret(id: name + suffix) {
         repository.authorization = "basic " + Base64.encoded(Array("x-access-token:".utf8) + token)
         return repository
       }
@@ -84,7 +86,7 @@ struct GitSource: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     try await services.collector.beforeStep()
-    let repository = try await authorized(context), found = try await resolved(context)
+    let repository = try await services.sessions(of: context).ask { try await authorized(for: $0) }, found = try await resolved(context)
     let bare = try await services.refs.newMutable(parent: nil, description: "git repository \(repository.shown)", recordType: .internal)
     do {
       let tree = try await services.refs.newMutable(parent: nil, description: "git checkout of \(repository.shown)#\(repository.ref)", recordType: .gitCheckout)

@@ -79,8 +79,7 @@ struct HTTPSource: Op {
   /// With a checksum nothing needs to be asked to know the content.
   private func resolved(_ context: OpContext) async throws -> Fetched {
     if let checksum { return Fetched(digest: checksum, filename: safeName(disposition: nil), modified: "") }
-    let session = try services.session(of: context)
-    return try await session.downloads.value(for: request) { try await self.fetch(context) }
+    return try await services.sessions(of: context).ask { try await $0.downloads.value(for: request) { try await self.fetch(context) } }
   }
 
   private var request: String {
@@ -199,16 +198,32 @@ struct HTTPSource: Op {
 
   /// What the client streams to the build. It comes once, so nothing is remembered of it but its bytes.
   private func take(upload id: String, _ context: OpContext) async throws -> Fetched {
+    // It comes once, from one client: no other has the same.
     let upload = try await services.session(of: context).client.uploads.upload(id: id)
     let store = services.store, status = context.progress.transfer("transferring context", total: 0)
     defer { status.finish() }
-    let digest = try await Blocking.run {
+    let digest: Digest
+    switch upload.source {
+    case .stream(let stream):
+      let writer = try await Blocking.run { try store.writer() }
+      try await stream.read { piece in
+        try await Blocking.run { try piece.withUnsafeBytes { try writer.write($0) } }
+        status.update(writer.offset)
+      }
+      digest = try await Blocking.run { try writer.commit().digest }
+    case .descriptor(let head, let descriptor): digest = try await Self.take(head, descriptor, into: store, status)
+    }
+    return Fetched(digest: digest, filename: safeName(disposition: nil), modified: "")
+  }
+
+  private static func take(_ head: [UInt8], _ descriptor: Int32, into store: ContentStore, _ status: TransferStatus) async throws -> Digest {
+    try await Blocking.run {
       let writer = try store.writer()
-      try writer.write(upload.head)
-      let source = try HostOS.Descriptor.duplicate(of: upload.descriptor)
+      try writer.write(head)
+      let source = try HostOS.Descriptor.duplicate(of: descriptor)
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
       defer { buffer.deallocate() }
-      var count = Int64(upload.head.count)
+      var count = Int64(head.count)
       while case let n = try source.read(into: buffer), n > 0 {
         try writer.write(UnsafeRawBufferPointer(rebasing: buffer[..<n]))
         count += Int64(n)
@@ -216,7 +231,6 @@ struct HTTPSource: Op {
       }
       return try writer.commit().digest
     }
-    return Fetched(digest: digest, filename: safeName(disposition: nil), modified: "")
   }
 
   private func save(_ response: RegistryResponse, context: OpContext) async throws -> Fetched {

@@ -27,6 +27,8 @@ struct BaseImage: Sendable {
   var warnings: [String]
   /// Its own platform, where that is not the one asked for: an image that is no index is taken as it is.
   var otherPlatform: Platform?
+  /// Of the layers that are wanted, when that is not all of them.
+  var diffIDs: [Digest]?
   /// Its layers are in Windows' form.
   var isWindows: Bool { config.platform.os.lowercased() == "windows" }
   /// The mirror that told what the name stands for.

@@ -15,31 +15,41 @@ struct ImageSource: Op {
   let checksum: Digest?
   /// The client's OCI layout that has it; nil asks registries.
   var layout: String?
+  /// Only so many layers from the bottom.
+  var layerLimit: Int?
   let services: EngineServices
   let pin = SourcePin()
 
   private func image(_ context: OpContext) async throws -> (BaseImage, SolveSession) {
-    let session = try services.session(of: context)
-    let image =
-      if let layout { try await session.layouts.resolve(layout, reference, platform: platform) } else { try await session.images.resolve(reference, platform: platform, mode: mode) }
+    let (image, session) = try await services.sessions(of: context).ask { session in
+      if let layout { return (try await session.layouts.resolve(layout, reference, platform: platform), session) }
+      return (try await session.images.resolve(reference, platform: platform, mode: mode), session)
+    }
     if let checksum, image.digest != checksum {
       throw BuildError(.failedPrecondition, .build, "\(reference.familiar) is \(image.digest), not \(checksum) as the definition asks")
     }
     pin.digest = image.digest
-    return (image, session)
+    guard let layerLimit else { return (image, session) }
+    guard layerLimit <= image.manifest.layers.count, layerLimit <= image.config.diffIDs.count else {
+      throw BuildError(.invalidArgument, .build, "layer limit \(layerLimit) is greater than the number of layers in the image \(image.manifest.layers.count)")
+    }
+    var part = image
+    part.manifest.layers = Array(image.manifest.layers.prefix(layerLimit))
+    part.diffIDs = Array(image.config.diffIDs.prefix(layerLimit))
+    return (part, session)
   }
 
   private func provider(_ image: BaseImage, _ session: SolveSession, _ context: OpContext) -> any LayerProvider {
-    if let layout { return LayoutLayerFetch(session: session, layout: layout, progress: context.progress) }
-    return LayerFetch(session: session, reference: image.reference, progress: context.progress)
+    if let layout { return LayoutLayerFetch(session: session, context: context, layout: layout, progress: context.progress) }
+    return LayerFetch(session: session, context: context, reference: image.reference, progress: context.progress)
   }
 
   /// First what the name resolved to, then its layers, by whatever name they come.
   func cacheMap(_ index: Int, context: OpContext) async throws -> CacheMapAnswer {
     let (image, session) = try await image(context)
     for warning in image.warnings where index == 0 { context.progress.log(warning + "\n") }
-    let definition = OpCacheKey.image(image.digest, platform: platform)
-    let digest = index == 0 ? definition : OpCacheKey.imageContent(image.config) ?? definition
+    let definition = OpCacheKey.image(image.digest, platform: platform, layerLimit: layerLimit)
+    let digest = index == 0 ? definition : OpCacheKey.imageContent(image.config, layerLimit: layerLimit) ?? definition
     var options: [String: any Sendable] = [:]
     let provider = provider(image, session, context)
     for layer in image.manifest.layers { options[LayerFetch.option(layer.digest)] = provider }
@@ -61,7 +71,7 @@ struct ImageSource: Op {
 extension RefStore {
   /// An image's layers, each on the one below, none of them fetched yet; nil when it has none. The caller releases it.
   func chain(of image: BaseImage, provider: any LayerProvider) async throws -> ImmutableRef? {
-    let layers = image.manifest.layers, diffIDs = image.config.diffIDs
+    let layers = image.manifest.layers, diffIDs = image.diffIDs ?? image.config.diffIDs
     guard layers.count == diffIDs.count else {
       throw BuildError(
         .failedPrecondition, .registry, "\(image.reference.familiar): its manifest has \(layers.count) layers, its config \(diffIDs.count)")
@@ -74,6 +84,8 @@ extension RefStore {
 /// Brings the layers of one image into the store when a step needs them, with the client and credentials of the build that does.
 struct LayerFetch: RegistryLayerProvider {
   let session: SolveSession
+  /// Of the vertex, whose other builds are asked when this one ends.
+  var context: OpContext?
   let reference: Reference
   let progress: OpProgress
 
@@ -84,6 +96,11 @@ struct LayerFetch: RegistryLayerProvider {
   var repository: Reference? { reference.repository }
 
   func fetch(_ descriptor: Descriptor, into store: ContentStore) async throws {
+    guard let context else { return try await fetch(descriptor, into: store, of: session) }
+    try await SessionGroup(first: session, context: context).ask { try await fetch(descriptor, into: store, of: $0) }
+  }
+
+  private func fetch(_ descriptor: Descriptor, into store: ContentStore, of session: SolveSession) async throws {
     let status = progress.transfer(descriptor.digest.description, total: descriptor.size)
     defer { status.finish() }
     let progress = progress

@@ -13,47 +13,50 @@ final class LayoutImages: Sendable {
 
   init(_ files: any LayoutService) { self.files = files }
 
-  func layout(_ id: String) async throws -> OCILayout {
+  func layout(_ id: String) async throws -> OpenedLayout {
     let files = files
     return try await opened.value(for: id) {
-      guard let path = try await files.layout(id: id).path else {
-        // A client's content comes over another service than its files.
-        throw BuildError(.unimplemented, .build, "the OCI layout \"\(id)\" is not on this machine")
+      switch try await files.layout(id: id) {
+      case .inPlace(let path): .here(try await Blocking.run { try OCILayout.open(path) })
+      case .remote(let layout): .remote(layout, name: id)
       }
-      return try await Blocking.run { try OCILayout.open(path) }
     }
+  }
+
+  func size(of blob: Digest, in id: String) async throws -> Int64 {
+    let layout = try await layout(id)
+    guard let size = try await layout.size(of: blob) else { throw BuildError(.notFound, .usage, "the OCI layout \(layout.name) has no blob \(blob)") }
+    return size
   }
 
   /// The image that the reference's digest names, for a platform.
   func resolve(_ id: String, _ reference: Reference, platform: Platform) async throws -> BaseImage {
     let layout = try await layout(id)
     guard let digest = reference.digest else { throw InvalidDefinition("oci-layout://\(reference): an image of a layout is named by its digest") }
-    return try await Blocking.run {
-      let bytes = try layout.bytes(digest, limit: DocumentLimits.manifest)
-      let manifest: ImageManifest
-      switch try Self.document(bytes, digest, in: layout) {
-      case .manifest(let single): manifest = single
-      case .index(let index):
-        let chosen = try ImageResolver.choose(index, for: platform, name: "the image \(digest) of the OCI layout \(layout.path)")
-        guard case .manifest(let found) = try Self.document(try layout.bytes(chosen.digest, limit: DocumentLimits.manifest), chosen.digest, in: layout, type: chosen.mediaType) else {
-          throw BuildError(.failedPrecondition, .usage, "\(layout.path): the entry for \(platform) of \(digest) is an index inside an index, which is not supported")
-        }
-        manifest = found
+    let bytes = try await layout.bytes(digest, limit: DocumentLimits.manifest)
+    let manifest: ImageManifest
+    switch try Self.document(bytes) {
+    case .manifest(let single): manifest = single
+    case .index(let index):
+      let chosen = try ImageResolver.choose(index, for: platform, name: "the image \(digest) of the OCI layout \(layout.name)")
+      guard case .manifest(let found) = try Self.document(try await layout.bytes(chosen.digest, limit: DocumentLimits.manifest), type: chosen.mediaType) else {
+        throw BuildError(.failedPrecondition, .usage, "\(layout.name): the entry for \(platform) of \(digest) is an index inside an index, which is not supported")
       }
-      guard manifest.config.size <= Int64(DocumentLimits.config) else {
-        throw BuildError(.failedPrecondition, .usage, "\(layout.path): the config of \(digest) has \(manifest.config.size) bytes, more than the limit of \(DocumentLimits.config)")
-      }
-      let configBytes = try layout.bytes(manifest.config.digest, limit: DocumentLimits.config)
-      let config = try ImageConfig(parsing: configBytes)
-      var image = BaseImage(
-        reference: reference, digest: digest, manifest: manifest, config: config, configBytes: configBytes, place: .layout, warnings: [], otherPlatform: nil, mirror: nil)
-      image.noteOtherPlatform(platform)
-      return image
+      manifest = found
     }
+    guard manifest.config.size <= Int64(DocumentLimits.config) else {
+      throw BuildError(.failedPrecondition, .usage, "\(layout.name): the config of \(digest) has \(manifest.config.size) bytes, more than the limit of \(DocumentLimits.config)")
+    }
+    let configBytes = try await layout.bytes(manifest.config.digest, limit: DocumentLimits.config)
+    let config = try ImageConfig(parsing: configBytes)
+    var image = BaseImage(
+      reference: reference, digest: digest, manifest: manifest, config: config, configBytes: configBytes, place: .layout, warnings: [], otherPlatform: nil, mirror: nil)
+    image.noteOtherPlatform(platform)
+    return image
   }
 
   /// Writers may leave the media type out of a document; then what it has says what it is.
-  private static func document(_ bytes: [UInt8], _ digest: Digest, in layout: OCILayout, type: MediaType? = nil) throws -> ImageDocument {
+  private static func document(_ bytes: [UInt8], type: MediaType? = nil) throws -> ImageDocument {
     let said = try JSONValue(parsing: bytes)
     let type = said["mediaType"]?.stringValue.map { MediaType($0) } ?? type ?? (said["manifests"] == nil ? .ociManifest : .ociIndex)
     return try ImageDocument(parsing: bytes, mediaType: type)
@@ -63,27 +66,21 @@ final class LayoutImages: Sendable {
 /// Takes layers of an OCI layout into the store when a step needs them.
 struct LayoutLayerFetch: LayerProvider {
   let session: SolveSession
+  /// Of the vertex, whose other builds' clients are asked when this one goes away.
+  var context: OpContext?
   let layout: String
   let progress: OpProgress
 
   func fetch(_ descriptor: OCIModel.Descriptor, into store: ContentStore) async throws {
+    guard let context else { return try await fetch(descriptor, into: store, of: session) }
+    try await SessionGroup(first: session, context: context).ask { try await fetch(descriptor, into: store, of: $0) }
+  }
+
+  private func fetch(_ descriptor: OCIModel.Descriptor, into store: ContentStore, of session: SolveSession) async throws {
     let layout = try await session.layouts.layout(layout)
     guard let writer = try await store.writer(for: descriptor.digest, size: descriptor.size) else { return }
     let status = progress.transfer(descriptor.digest.description, total: descriptor.size)
     defer { status.finish() }
-    try await Blocking.run {
-      let blob = try layout.reader(descriptor.digest)
-      // What an earlier attempt took is hashed already.
-      var offset = writer.offset
-      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-      defer { buffer.deallocate() }
-      while case let n = try blob.descriptor.readFully(into: buffer, at: offset), n > 0 {
-        try Task.checkCancellation()
-        try writer.write(UnsafeRawBufferPointer(rebasing: buffer[..<n]))
-        offset += Int64(n)
-        status.update(offset)
-      }
-      _ = try writer.commit()
-    }
+    try await layout.take(descriptor, into: writer) { status.update($0) }
   }
 }

@@ -16,8 +16,12 @@ final class LocalSource: Sendable {
   let layers = KeyedFlights()
   private let kept = Mutex<[ImmutableRef]>([])
 
-  init(id: String, name: String, tree: LocalTree) {
+  private let ended: @Sendable () async -> Void
+
+  /// `ended` runs when nobody reads the directory any more.
+  init(id: String, name: String, tree: LocalTree, ended: @escaping @Sendable () async -> Void = {}) {
     self.id = id
+    self.ended = ended
     self.name = name
     self.tree = tree
     hash = ContentHash(tree)
@@ -49,6 +53,7 @@ final class LocalSource: Sendable {
       return kept
     }) { await ref.release() }
     if let ref = await snapshot.ifReady() { await ref.release() }
+    await ended()
   }
 
   private func copyAll(to target: Directory) throws {

@@ -4,21 +4,31 @@ internal import BuildSolver
 internal import HostOS
 internal import OCIModel
 
-/// `local://`: a directory of the client, read in place.
+/// `local://`: a directory of the client, read in place or brought up to date in a directory of ours.
 struct LocalSourceOperation: Op {
   let name: String
   /// nil is a list that the definition does not have.
   private let lists: (include: [String]?, exclude: [String]?, follow: [String]?)
+  private let hint: String
+  private let comparesNothing: Bool
+  /// Only what matches comes with its content.
+  private let metadataOnlyExcept: [String]?
   let services: EngineServices
 
   init(_ source: Pb_SourceOp, services: EngineServices) throws {
-    name = String(source.identifier.dropFirst("local://".count))
+    let plain = String(source.identifier.dropFirst("local://".count))
+    // A session may be named with the target of several that it is for; whose session it is, is the build's to say.
+    let session = source.attrs["local.session"]?.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false) ?? []
+    name = session.count == 2 ? "\(session[0])-\(plain)" : plain
     func list(_ key: String) throws -> [String]? {
       guard let text = source.attrs[key] else { return nil }
       guard let array = try JSONValue(parsing: text).arrayValue else { throw InvalidDefinition("local source \(source.identifier): \(key) is not a list") }
       return array.compactMap(\.stringValue)
     }
     lists = (try list("local.includepattern"), try list("local.excludepatterns"), try list("local.followpaths"))
+    hint = source.attrs["local.sharedkeyhint"] ?? ""
+    comparesNothing = source.attrs["local.differ"] == "none"
+    metadataOnlyExcept = ["1", "t", "T", "true", "TRUE", "True"].contains(source.attrs["local.metadatatransfer"] ?? "") ? try list("local.metadatatransferexclude") ?? [] : nil
     self.services = services
   }
 
@@ -32,16 +42,26 @@ struct LocalSourceOperation: Op {
 
   func execute(_ inputs: [any SolverResult], context: OpContext) async throws -> [any SolverResult] {
     let session = try services.session(of: context)
-    let status = context.progress.transfer("reading \(name)", total: 0)
+    let directory = try await session.client.files.directory(named: name)
+    let status = context.progress.transfer(directory.path == nil ? "transferring \(name):" : "reading \(name)", total: 0)
     defer { status.finish() }
-    let source = try await opened(for: session, id: context.vertex.digest.hex + "-" + session.id)
+    let source = try await open(directory, id: context.vertex.digest.hex + "-" + session.id) { status.update($0) }
     await context.cleanup { await source.close() }
     return [TreeResult(.local(source))]
   }
 
   /// Whoever opens it calls `close`.
   func opened(for session: SolveSession, id: String) async throws -> LocalSource {
-    switch try await session.client.files.directory(named: name) {
+    try await open(try await session.client.files.directory(named: name), id: id) { _ in }
+  }
+
+  private func open(_ directory: LocalDirectory, id: String, progress: @escaping @Sendable (Int64) -> Void) async throws -> LocalSource {
+    switch directory {
+    case .remote(let remote):
+      let filter = DirectoryFilter(includePatterns: lists.include, excludePatterns: lists.exclude, followPaths: lists.follow)
+      let source = RemoteSource(
+        name: name, directory: remote, filter: filter, hint: hint, comparesNothing: comparesNothing, metadataOnlyExcept: metadataOnlyExcept, services: services)
+      return try await source.open(id: id, progress: progress)
     case .inPlace(let path):
       let hashes = services.fileHashes
       let filter = LocalFilter(includePatterns: lists.include ?? [], excludePatterns: lists.exclude ?? [], followPaths: lists.follow ?? [])
@@ -49,7 +69,8 @@ struct LocalSourceOperation: Op {
         try LocalTree(try Directory.open(path), filter: filter, rememberedHashes: hashes)
       }
       return LocalSource(id: id, name: name, tree: tree)
-    case .remote: throw BuildError(.unimplemented, .build, "the directory \(name) is not on this machine")
+    // Comes with its receiver.
+    case .remote: throw BuildError(.unimplemented, .usage, "the directory \(name) is behind a connection, which is not read yet")
     }
   }
 

@@ -11,7 +11,7 @@ struct LocalFilter: Sendable, Hashable {
 }
 
 /// A client's directory read in place: the entries that pass the filter, as they were at one walk. Owners read as root's,
-/// as the peers send them. Immutable, so it may be read from any thread.
+/// as the peers send them, unless they are kept. Immutable, so it may be read from any thread.
 final class LocalTree: TreeReader {
   let root: Directory
   private let table: FileTable
@@ -19,7 +19,7 @@ final class LocalTree: TreeReader {
   let rememberedHashes: (any RememberedHashes)?
 
   /// Walks now; blocks. Throws `HostError` for what cannot be read.
-  init(_ root: Directory, filter: LocalFilter, rememberedHashes: (any RememberedHashes)? = nil) throws {
+  init(_ root: Directory, filter: LocalFilter, rememberedHashes: (any RememberedHashes)? = nil, keepsOwners: Bool = false) throws {
     self.root = root
     self.rememberedHashes = rememberedHashes
     folders = FolderCache(root, follow: .none)
@@ -28,7 +28,7 @@ final class LocalTree: TreeReader {
     // The peers keep what they were sent in a directory of their own, made now: its metadata is not the client's.
     var top = FileStatus.emptyDirectory
     top.mtime = HostClock.now
-    var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns, root: top)
+    var walk = try LocalWalk(include: includes, exclude: filter.excludePatterns, root: top, keepsOwners: keepsOwners)
     try walk.directory(root, path: "", include: .init(), exclude: .init())
     walk.table.seal()
     table = walk.table
@@ -45,6 +45,8 @@ final class LocalTree: TreeReader {
   func xattrs(_ path: String) throws -> [(name: String, value: [UInt8])] { path.isEmpty ? [] : try at(path) { try $0.attributes(of: $1) } }
   func xattrs(_ path: String, of file: HostOS.Descriptor) throws -> [(name: String, value: [UInt8])] { try file.attributes() }
   var count: Int { table.count }
+  /// Its regular files; the path is made when it is asked for.
+  func eachFile(_ body: (() -> String, FileStatus) -> Void) { table.eachFile(body) }
 
   /// Errors name the path in the context.
   private func at<Value>(_ path: String, _ body: (Directory, String) throws -> Value) throws -> Value {
@@ -64,11 +66,13 @@ private struct LocalWalk {
   private let include: PatternList?
   private let exclude: PatternList?
   private let prefixes: IncludePrefixes
+  private let keepsOwners: Bool
   var table: FileTable
   /// The directories on the way down; those that have no node yet get one with the first thing found in them.
   private var way: [(name: String, status: FileStatus, node: UInt32?)]
 
-  init(include: [String], exclude: [String], root: FileStatus) throws {
+  init(include: [String], exclude: [String], root: FileStatus, keepsOwners: Bool) throws {
+    self.keepsOwners = keepsOwners
     table = FileTable(root: root)
     way = [("", root, 0)]
     self.include = include.isEmpty ? nil : try PatternList(include)
@@ -99,7 +103,7 @@ private struct LocalWalk {
       }
       // What vanishes between the listing and here was never there.
       guard var status = try directory.statusIfPresent(entry.name) else { continue }
-      (status.uid, status.gid) = (0, 0)
+      if !keepsOwners { (status.uid, status.gid) = (0, 0) }
       guard status.kind == .directory else {
         if !skip { _ = add(entry.name, status) }
         continue

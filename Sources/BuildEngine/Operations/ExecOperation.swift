@@ -4,6 +4,7 @@ internal import BuildKitProto
 internal import BuildSnapshots
 internal import BuildSolver
 internal import HostOS
+internal import LLB
 internal import OCIModel
 internal import PathPatterns
 
@@ -61,12 +62,6 @@ struct ExecOperation: Op {
     if !op.meta.cgroupParent.isEmpty, HostFacts.inUserNamespace || !HostFacts.isRoot {
       return BuildError(.failedPrecondition, .usage, "--cgroup-parent \(op.meta.cgroupParent): only root can put steps into another control group", suggestion: "run the build as root, or in the group itself, and leave --cgroup-parent away")
     }
-    for mount in op.mounts {
-      switch mount.mountType {
-      case .UNRECOGNIZED(let type): return BuildError(.invalidArgument, .usage, "a step has a mount of the unknown type \(type)")
-      default: break
-      }
-    }
     return nil
   }
 
@@ -95,8 +90,10 @@ struct ExecOperation: Op {
     if !environment.contains(where: { $0.hasPrefix("PATH=") }) { environment.append("PATH=" + ImageDefaults.path) }
     for secret in op.secretenv {
       guard let bytes = try await services.secret(secret.id, context: mounts.context) else {
-        if secret.optional { continue }
-        throw ExecOperation.missingSecret(secret.id)
+        guard secret.optional else { throw ExecOperation.missingSecret(secret.id) }
+        // As BuildKit: the variable is there, and empty.
+        environment.append("\(secret.name)=")
+        continue
       }
       environment.append("\(secret.name)=\(String(decoding: bytes, as: UTF8.self))")
     }
@@ -104,7 +101,7 @@ struct ExecOperation: Op {
       arguments: meta.args, environment: environment, workingDirectory: meta.cwd.isEmpty ? "/" : meta.cwd, user: meta.user,
       hostname: meta.hostname.isEmpty ? nil : meta.hostname, cgroupParent: meta.cgroupParent, network: network(), isInsecure: op.security == .insecure, extraHosts: meta.extraHosts.map { .init(name: $0.host, address: $0.ip) },
       limits: meta.ulimit.map { .init(name: $0.name, soft: $0.soft, hard: $0.hard) }, resources: resources, mounts: mounts.processMounts, platform: platform,
-      readOnlyRoot: mounts.readOnlyRoot)
+      readOnlyRoot: mounts.readOnlyRoot, removesStubParents: meta.removeMountStubsRecursive)
     spec.devices = ExecOperation.devices(op)
     return spec
   }
@@ -161,7 +158,6 @@ enum ImageDefaults {
 /// The mounts of one execution: made from the inputs, turned into results, given back.
 struct ExecMounts {
   private struct Output {
-    var index: Int64
     /// What the step wrote, or an input that it could not change.
     var made: MutableRef?
     var kept: ImmutableRef?
@@ -177,6 +173,7 @@ struct ExecMounts {
   /// Writable mounts that nobody wants afterwards, and cache directories.
   private var scratch: [MutableRef] = []
   private var caches: [CacheMountRef] = []
+  private var cachesByKey: [String: CacheMountRef] = [:]
 
   init(op: Pb_ExecOp, trees: [TreeResult], services: EngineServices, context: OpContext) {
     self.op = op
@@ -222,13 +219,13 @@ struct ExecMounts {
     let ref = try await input(mount)
     let isRoot = mount.dest == "/"
     let plan: MountPlan
-    if mount.output >= 0 {
+    if mount.makesOutput {
       if mount.readonly, let ref, !isRoot {
-        outputs.append(Output(index: mount.output, kept: ref.clone()))
+        outputs.append(Output(kept: ref.clone()))
         plan = try await ref.mountPlan()
       } else {
         let layer = try await newLayer(mount, over: ref)
-        outputs.append(Output(index: mount.output, made: layer))
+        outputs.append(Output(made: layer))
         plan = try await layer.mountPlan()
       }
     } else if let ref, mount.readonly, !isRoot {
@@ -254,10 +251,27 @@ struct ExecMounts {
       case .locked: .locked
       default: .shared
       }
-    let handle = try await services.refs.cacheMount(id: mount.cacheOpt.id.isEmpty ? mount.dest : mount.cacheOpt.id, sharing: sharing, base: ref)
-    caches.append(handle)
-    if mount.output >= 0, let ref { outputs.append(Output(index: mount.output, kept: ref.clone())) }
+    // (A cache without an id is not named after its place, as one of a Dockerfile is by the frontend.)
+    let id = mount.cacheOpt.id, key = "\(ref?.id ?? "")\0\(id)"
+    if context.vertex.options.ignoreCache { try await clear(id, isOnTree: ref != nil) }
+    let handle: CacheMountRef
+    if let mounted = cachesByKey[key] {
+      // A second lock on what this step has would be waited for without end.
+      handle = mounted
+    } else {
+      let progress = context.progress
+      handle = try await services.refs.cacheMount(id: id, sharing: sharing, base: ref) { progress.log("waiting for the cache \(id), which another step uses\n") }
+      cachesByKey[key] = handle
+      caches.append(handle)
+    }
+    if mount.makesOutput, let ref { outputs.append(Output(kept: ref.clone())) }
     add(mount, try await handle.mountPlan())
+  }
+
+  /// A build that is to forget its cache (`--no-cache`) begins with empty cache directories, those in use excepted.
+  private func clear(_ id: String, isOnTree: Bool) async throws {
+    let refs = services.refs
+    try await services.session(of: context).downloads.value(for: "clear cache\0\(isOnTree)\0\(id)") { try await refs.clearCacheMounts(id: id, onTrees: isOnTree) }
   }
 
   private mutating func secret(_ mount: Pb_Mount) async throws {
@@ -272,8 +286,7 @@ struct ExecMounts {
 
   private mutating func agent(_ mount: Pb_Mount) async throws {
     let option = mount.sshopt, id = option.id.isEmpty ? SSHAccess.defaultID : option.id
-    let agents = try services.session(of: context).client.agents
-    guard try await agents.hasAgent(id: id) else {
+    guard let agents = try await services.sessions(of: context).find({ session in try await session.client.agents.hasAgent(id: id) ? session.client.agents : nil }) else {
       if option.optional { return }
       throw SSHAccess.missing(id)
     }
@@ -292,13 +305,8 @@ struct ExecMounts {
       ProcessMount(destination: destination(mount), plan: plan, subpath: mount.selector == "/" ? "" : mount.selector, readOnly: mount.readonly))
   }
 
-  /// Commits what the step wrote; in the order of the outputs.
+  /// Commits what the step wrote; in the order of the mounts, which is what BuildKit counts outputs by (`Pb_Mount.makesOutput`).
   mutating func results() async throws -> [any SolverResult] {
-    // Mounts come in any order; the solver knows results by their numbers.
-    outputs.sort { $0.index < $1.index }
-    guard outputs.enumerated().allSatisfy({ $0.element.index == Int64($0.offset) }) else {
-      throw InvalidDefinition("exec numbers its outputs \(outputs.map { String($0.index) }.joined(separator: ", "))")
-    }
     var results: [any SolverResult] = []
     do {
       for i in outputs.indices {

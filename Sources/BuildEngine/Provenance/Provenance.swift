@@ -29,14 +29,14 @@ struct Provenance: Sendable {
 
   /// nil when none is wanted. The result's references must have been built, and the job be alive.
   init?(
-    _ result: FrontendResult, _ request: SolveRequest, gateway: EngineGateway, job: Job, session: SolveSession, builderPlatform: Platform, started: Timestamp
+    _ result: FrontendResult, _ request: SolveRequest, build: RunningBuild, job: Job, session: SolveSession, builderPlatform: Platform, started: Timestamp
   ) throws {
     guard let options = try ProvenanceOptions.of(request.frontendAttributes) else { return nil }
     let edges = result.targets.map { ($0.reference as? EngineReference)?.edge }
     // What the frontend read to make the result, and the result does not stand on: the Dockerfile.
     var common = ProvenanceCapture([])
     let own = result.targets.compactMap { $0.reference as? EngineReference }
-    for reference in gateway.references where !own.contains(where: { $0 === reference }) {
+    for reference in build.references where !own.contains(where: { $0 === reference }) {
       if let edge = reference.edge { common.merge(ProvenanceCapture(job.ops(below: edge))) }
     }
     let platforms = result.targets.map(\.platform)
@@ -44,7 +44,7 @@ struct Provenance: Sendable {
     for (target, edge) in zip(result.targets, edges) {
       var capture = ProvenanceCapture(edge.map { job.ops(below: $0) } ?? [])
       capture.merge(common)
-      let images = gateway.images
+      let images = build.images
       for image in result.isMultiPlatform ? ProvenanceCapture.images(images, of: target.platform, among: platforms) : images { capture.add(image) }
       capture.finish()
       let record = ProvenanceRecord(
@@ -65,6 +65,13 @@ struct Provenance: Sendable {
     let layers = ProvenanceLayers(builderPlatform: record.builderPlatform) { try await images.resolve($0, platform: $1, mode: $2).manifest.layers }
     return Attestation(predicateType: record.predicateType, filename: record.options.filename, inlineOnly: record.options.inlineOnly) { own in
       try await record.predicate(finished: finished.value) { try await layers.of($0, result: own) }
+    }
+  }
+
+  /// All of what is asked for, as the build's history keeps it: in SLSA 1, with the layers of the images that were made.
+  func record(in draft: RecordDraft) async throws {
+    for (i, id) in ids.enumerated() {
+      draft.add(provenance: try await attestation(i).predicate(draft.layers(of: id)), type: records[i].predicateType, target: isMultiPlatform ? id : nil)
     }
   }
 

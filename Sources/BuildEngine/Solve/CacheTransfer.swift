@@ -34,45 +34,18 @@ struct CacheTransfer: Sendable {
 
   /// Runs a build while the caches are read: from its first moment on, and no longer than it takes.
   func withImports<T: Sendable>(
-    session: SolveSession, refs: RefStore, progress: any ProgressSink, _ body: ([ImportedCache]) async throws -> T
+    session: SolveSession, refs: RefStore, progress: any ProgressSink, _ body: (BuildImports) async throws -> T
   ) async throws -> T {
-    let imports = imports(session: session, refs: refs, progress: progress)
+    let imports = BuildImports(session: session, refs: refs, progress: progress)
+    imports.add(sources)
     let outcome: Result<T, any Error>
     do {
-      outcome = .success(
-        try await withTaskCancellationHandler { try await body(imports) } onCancel: { for cache in imports { cache.cancel() } })
+      outcome = .success(try await withTaskCancellationHandler { try await body(imports) } onCancel: { imports.cancel() })
     } catch {
       outcome = .failure(error)
     }
-    for cache in imports { await cache.end() }
+    await imports.end()
     return try outcome.get()
-  }
-
-  /// Begins to read all of them. Their layers' client is the build's.
-  private func imports(session: SolveSession, refs: RefStore, progress: any ProgressSink) -> [ImportedCache] {
-    sources.map { source in
-      // Another build's cache of the same name has another client behind it.
-      let id = "import:\(source.name):\(session.id)"
-      return ImportedCache(id: id) {
-        let title = "importing cache manifest from \(source.name)"
-        do {
-          let content = try await ProgressTask(title, id: id, progress).run { vertex in
-            do { return try await vertex.tellingRetries { try await source.load(registry: session.registry, files: session.client.files, vertex) } } catch {
-              throw error is CancellationError ? error : ErrorTranslation.buildError(error)
-            }
-          }
-          return StoredCache(id: id, keys: content.records, results: ImportedResults(content, refs: refs))
-        } catch {
-          if !(error is CancellationError) {
-            progress.emit(
-              ProgressEvent(warnings: [
-                VertexWarning(vertex: .sha256(of: id), short: "The build goes on without the cache \(source.name)", detail: ["\(error)"])
-              ]))
-          }
-          throw error
-        }
-      }
-    }
   }
 
   // MARK: - Export

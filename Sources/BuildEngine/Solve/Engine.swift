@@ -1,7 +1,8 @@
 package import BuildExecutor
 package import BuildInterface
 package import BuildProgress
-internal import BuildKitProto
+package import BuildKitProto
+internal import SwiftProtobuf
 internal import BuildOutputs
 package import BuildSnapshots
 internal import BuildSolver
@@ -23,6 +24,11 @@ package final class Engine: Sendable {
     package var platform: Platform
     /// How large the store may grow by itself.
     package var storeLimit: StoreLimit
+    package var history = HistoryOptions()
+    /// What frontends are told of this engine; its platforms are filled in when there are none.
+    package var worker = Moby_Buildkit_V1_Types_WorkerRecord()
+    /// Speaks with frontends that are programs; nil: frontend images are refused.
+    package var frontendServer: (any FrontendServer)?
     package init(jobs: Int, registry: RegistryConfiguration, platform: Platform = .current, storeLimit: StoreLimit = .automatic) {
       self.jobs = jobs
       self.registry = registry
@@ -37,12 +43,14 @@ package final class Engine: Sendable {
   let options: Options
   let services: EngineServices
   let collector: StoreCollector
+  /// What builds leave behind.
+  package let records: BuildRecords
   private let solver: Solver
   private let cache: StoredCache
   private let emulation: any EmulationPlanning
 
   /// What the engine keeps in the store's database.
-  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, ContentKeys.migration, HTTPSource.migration, BuildHistory.migration] }
+  package static var migrations: [StoreMigration] { RefStore.migrations + [SQLiteCacheKeyStorage.migration, ContentKeys.migration, HTTPSource.migration, BuildHistory.migration, BuildRecords.migration] }
 
   /// The store must have been opened with `migrations`. Throws `BuildError` for rules of collection that cannot be read.
   package init(store: ContentStore, refs: RefStore, executor: any StepExecutor, emulation: any EmulationPlanning, options: Options) throws {
@@ -51,6 +59,7 @@ package final class Engine: Sendable {
     self.refs = refs
     self.options = options
     self.emulation = emulation
+    records = BuildRecords(store: store, limits: options.history.limits)
     let collector = try StoreCollector(store: store, refs: refs, limit: options.storeLimit)
     self.collector = collector
     let services = EngineServices(store: store, refs: refs, executor: executor, collector: collector, network: options.registry)
@@ -78,14 +87,16 @@ package final class Engine: Sendable {
     let caches = try CacheTransfer(request)
     let place = Digest.sha256(of: "internal:\(request.ref):snapshots")
     var network = options.registry
+    network.insecureHosts.formUnion(InsecureRegistries.of(request))
     // That a mirror was used is said where the image is looked up.
     network.onNotice = { notice in if case .mirrorFailed = notice { progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: "\(notice)")])) } }
     let registry = RegistryClient(network, credentials: ClientCredentials(service: client.credentials))
     registry.remember(uploads: StoredUploads(store))
-    let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store))
+    let draft = request.inquiry != nil || request.isInternal ? nil : RecordDraft(request, in: records, status: options.history.status)
+    let recorder = BuildRecorder(next: progress, history: BuildHistory(store: store), draft: draft)
     let session = SolveSession(
       id: request.ref, client: client, registry: registry, images: ImageResolver(store: store, images: images, client: registry), recorder: recorder,
-      keepsFailedStep: request.keepsFailedStep, stepTimeout: request.stepTimeout)
+      entitlements: request.entitlements, policies: try SourcePolicies(request, client), keepsFailedStep: request.keepsFailedStep, stepTimeout: request.stepTimeout)
     let context = (try? await client.files.directory(named: "context"))?.path ?? ""
     let listener = refs.notices.listen { notice in progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: place, short: notice.text, detail: notice.detail)])) }
     defer { refs.notices.leave(listener) }
@@ -97,6 +108,8 @@ package final class Engine: Sendable {
         }
       }
       if request.inquiry == nil { await recorder.finish(request, context: context, outcome: .completed) }
+      session.end()
+      await draft?.finish()
       await registry.shutdown()
       await collector.afterBuild()
       return response
@@ -106,6 +119,8 @@ package final class Engine: Sendable {
         await recorder.finish(
           request, context: context, outcome: error is CancellationError ? .cancelled : .failed, error: error is CancellationError ? "" : "\(error)")
       }
+      session.end()
+      await draft?.finish(error)
       await registry.shutdown()
       await collector.afterBuild()
       throw error
@@ -113,24 +128,29 @@ package final class Engine: Sendable {
   }
 
   private func run(
-    _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], caches: CacheTransfer, imports: [ImportedCache],
+    _ request: SolveRequest, job: Job, session: SolveSession, exporters: [any Exporter], caches: CacheTransfer, imports: BuildImports,
     progress: any ProgressSink
   ) async throws -> SolveResponse {
     let started = wallClock()
     // A mistake in it is told before any work.
     _ = try ProvenanceOptions.of(request.frontendAttributes)
-    let environment = FrontendEnvironment(
-      buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.ref)
-    let gateway = EngineGateway(environment: environment, job: job, session: session, caches: imports, progress: progress)
+    var environment = FrontendEnvironment(
+      buildPlatform: options.platform, attributes: request.frontendAttributes, inputs: request.frontendInputs, sessionID: request.sessionID.isEmpty ? request.ref : request.sessionID)
+    environment.workers = [worker]
+    let steps = StepGate(platform: options.platform, entitlements: request.entitlements, executor: services.executor, emulation: emulation, progress: progress)
+    let build = RunningBuild(engine: self, job: job, session: session, steps: steps, caches: imports, progress: progress)
+    let gateway = EngineGateway(environment: environment, build: build, caches: imports.caches)
     let result = try await frontendResult(request, gateway)
+    session.recorder.draft?.add(result)
     if request.asksFrontend {
       var response = SolveResponse()
       response.answer = result.metadata
       return response
     }
-    if let inquiry = request.inquiry { return try await answer(inquiry, result, request, gateway, session) }
+    if let inquiry = request.inquiry { return try await answer(inquiry, result, request, build, session) }
     session.recorder.graph(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
-    try await checkSteps(result, request: request, progress: progress)
+    try await steps.check(result.targets.compactMap { ($0.reference as? EngineReference)?.edge })
+    try await steps.tellEmulated(except: (request.frontendAttributes["platform"] ?? "").isEmpty ? [] : result.targets.map(\.platform.normalized), of: request.ref)
     var source = try await exportSource(result, request: request)
     if !exporters.isEmpty { try await ArchitectureCheck(mode: request.architectureCheck, progress: progress).run(source, result) }
     let cached = try await cacheTargets(result, source)
@@ -141,23 +161,43 @@ package final class Engine: Sendable {
       }
     }
     let provenance = try Provenance(
-      result, request, gateway: gateway, job: job, session: session, builderPlatform: options.platform, started: started)
+      result, request, build: build, job: job, session: session, builderPlatform: options.platform, started: started)
     if let provenance { for i in source.targets.indices { source.targets[i].attestations.append(provenance.attestation(i)) } }
     let exportEnvironment = ExportEnvironment(
       store: store, images: images, refs: refs, registry: session.registry, destinations: session.client.exports, progress: progress)
     var response = SolveResponse()
-    for exporter in exporters {
+    for (i, exporter) in exporters.enumerated() {
       try await collector.beforeStep()
+      var exportEnvironment = exportEnvironment
+      exportEnvironment.imageMade = { session.recorder.draft?.add($0, of: i) }
       response.exporterResponse.merge(try await exporter.export(source, in: exportEnvironment)) { _, new in new }
     }
     // After the images: their layers' blobs are made then, and in a registry they can be mounted.
     response.exporterResponse.merge(try await caches.export(cached, job: job, environment: exportEnvironment, files: session.client.files)) { _, new in new }
     if let provenance { response.provenance = try await provenance.summaries() }
+    if let draft = session.recorder.draft {
+      // A record without it is better than a build that fails for it.
+      try? await Provenance(
+        result, HistoryOptions.recorded(request), build: build, job: job, session: session, builderPlatform: options.platform, started: started)?.record(in: draft)
+    }
     return response
   }
 
+  /// What frontends are told of this engine.
+  private var worker: Moby_Buildkit_V1_Types_WorkerRecord {
+    var worker = options.worker
+    if worker.platforms.isEmpty {
+      worker.platforms = [.with { platform in
+        let own = options.platform.normalized
+        (platform.os, platform.architecture, platform.variant) = (own.os, own.architecture, own.variant)
+      }]
+    }
+    if worker.id.isEmpty { worker.id = "manifold" }
+    return worker
+  }
+
   private func answer(
-    _ inquiry: Inquiry, _ result: FrontendResult, _ request: SolveRequest, _ gateway: EngineGateway, _ session: SolveSession
+    _ inquiry: Inquiry, _ result: FrontendResult, _ request: SolveRequest, _ build: RunningBuild, _ session: SolveSession
   ) async throws -> SolveResponse {
     var response = SolveResponse()
     switch inquiry {
@@ -168,30 +208,21 @@ package final class Engine: Sendable {
     case .forecast:
       let builder = ForecastBuilder(services: services, session: session, cache: cache, emulation: emulation, buildPlatform: options.platform)
       let mode = ImageResolveMode(rawValue: request.frontendAttributes["image-resolve-mode"] ?? "") ?? .default
-      var forecast = try await builder.forecast(result, images: gateway.images, mode: mode)
-      forecast.warnings = gateway.warnings
+      var forecast = try await builder.forecast(result, images: build.images, mode: mode)
+      forecast.warnings = build.warnings
       response.forecast = forecast
     }
     return response
   }
 
   private func frontendResult(_ request: SolveRequest, _ gateway: EngineGateway) async throws -> FrontendResult {
-    switch request.frontend {
-    case "dockerfile.v0": return try await DockerfileFrontend().build(gateway)
-    case "gateway.v0":
-      let source = request.frontendAttributes["source"] ?? ""
-      guard DockerfileFrontend.serves(image: source) else {
-        throw BuildError(.unimplemented, .usage, "the frontend \(source) is not supported: only docker/dockerfile is, by our own implementation")
-      }
-      return try await DockerfileFrontend().build(gateway)
-    case "":
-      guard let definition = request.definition else { throw BuildError(.invalidArgument, .usage, "a build needs a frontend or a definition") }
-      let reference = try gateway.reference(definition)
-      let platform = options.platform
-      return FrontendResult(
-        targets: [.init(id: platform.description, platform: platform, reference: reference, imageConfig: [])], isMultiPlatform: false)
-    default: throw BuildError(.unimplemented, .usage, "no frontend is named \"\(request.frontend)\"")
-    }
+    if let own = request.ownFrontend { return try await own.build(gateway) }
+    if !request.frontend.isEmpty { return try await frontend(request.frontend, request.frontendAttributes).build(gateway) }
+    guard let definition = request.definition else { throw BuildError(.invalidArgument, .usage, "a build needs a frontend or a definition") }
+    let reference = try await gateway.reference(definition)
+    let platform = options.platform
+    return FrontendResult(
+      targets: [.init(id: platform.description, platform: platform, reference: reference, imageConfig: [])], isMultiPlatform: false)
   }
 
   /// All targets at once: what they share is built once.
@@ -225,51 +256,6 @@ package final class Engine: Sendable {
       targets.append(CacheTransfer.Target(id: exported.id, result: built, ref: exported.ref))
     }
     return targets
-  }
-
-  // MARK: Steps
-
-  private static func insecureWithoutRoot(_ step: String) -> String { "\(step): without root, --security=insecure gives the privileges of this build's own user namespace only" }
-  private static let insecureDetail = "All capabilities count for what belongs to that namespace: the step can mount and change its own network, and gets no device, no kernel setting and no other user's file of this machine."
-
-  /// Before the first step starts: refuses what this engine does not do and platforms that cannot run here, and says which steps run emulated
-  /// though nobody asked for their platform (a stage that is pinned to one). How the platforms asked for run, the command shows.
-  private func checkSteps(_ result: FrontendResult, request: SolveRequest, progress: any ProgressSink) async throws {
-    var platforms: [Platform] = []
-    var seen = Set<Digest>()
-    for target in result.targets {
-      guard let edge = (target.reference as? EngineReference)?.edge else { continue }
-      var rest = [edge.vertex]
-      while let vertex = rest.popLast() {
-        guard seen.insert(vertex.digest).inserted else { continue }
-        rest += vertex.inputs.map(\.vertex)
-        guard let payload = vertex.payload as? OpPayload, case .exec(let exec)? = payload.op.op else { continue }
-        if let lacking = ExecOperation.lacking(exec, allowed: request.entitlements) { throw ErrorTranslation.placed(lacking, vertex, payload) }
-        if let refusal = try await ExecOperation.refusal(devices: exec, allowed: request.entitlements, services.executor) { throw ErrorTranslation.placed(refusal, vertex, payload) }
-        if exec.security == .insecure, HostFacts.inUserNamespace {
-          progress.emit(ProgressEvent(warnings: [VertexWarning(vertex: vertex.digest, short: Self.insecureWithoutRoot(vertex.name), detail: [Self.insecureDetail])]))
-        }
-        if let refusal = ExecOperation.refusal(payload.platform, host: options.platform) ?? ExecOperation.refusal(exec) { throw ErrorTranslation.placed(refusal, vertex, payload) }
-        if let obstacle = await services.executor.obstacle(to: StepResources(payload.resources)) {
-          throw ErrorTranslation.placed(BuildError(.failedPrecondition, .build, "\(obstacle)"), vertex, payload)
-        }
-        if !platforms.contains(payload.platform) { platforms.append(payload.platform) }
-      }
-    }
-    if platforms.isEmpty { return }
-    let support = await emulation.support(for: platforms.sorted { $0.description < $1.description })
-    let asked = (request.frontendAttributes["platform"] ?? "").isEmpty ? [] : result.targets.map(\.platform.normalized)
-    var untold: [String] = []
-    for item in support {
-      switch item.kind {
-      case .native: break
-      case .emulated(let by): if !asked.contains(item.platform) { untold.append("steps for \(item.platform) are emulated by \(by)") }
-      case .impossible(let reason):
-        throw BuildError(.failedPrecondition, .build, "steps for \(item.platform) cannot run on this machine: \(reason)")
-      }
-    }
-    if untold.isEmpty { return }
-    try await ProgressTask("[internal] emulation", id: "internal:\(request.ref):emulation", progress).run { task in untold.forEach { task.log($0, stream: 1) } }
   }
 }
 

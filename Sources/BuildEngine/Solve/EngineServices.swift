@@ -33,16 +33,15 @@ final class EngineServices: Sendable {
 
   // MARK: Sessions
 
-  /// A build on whose behalf an op works: any of those that want its vertex.
+  /// A build on whose behalf an op works: any of those that want its vertex. Whoever asks a client goes by `sessions(of:)`, since that client may go away meanwhile.
   func session(of context: OpContext) throws -> SolveSession {
-    let found = context.jobs.lazy.compactMap { $0.value(SolveSession.key) as? SolveSession }.first
-    guard let found else { throw CancellationError() }
+    guard let found = sessions(of: context).sessions.first else { throw CancellationError() }
     return found
   }
 
   /// From the client of any build that wants the vertex.
   func secret(_ id: String, context: OpContext) async throws -> [UInt8]? {
-    try await session(of: context).client.secrets.secret(id: id)
+    try await sessions(of: context).find { try await $0.client.secrets.secret(id: id) }
   }
 
   // MARK: Cache keys
@@ -102,7 +101,7 @@ final class EngineServices: Sendable {
   var fileHashes: any RememberedHashes { StoredFileHashes(FileHashCache(store, kind: "buildkit.contenthash")) }
 }
 
-/// One build's own: its client, its registry connections, what it resolved.
+/// One build's own, never used for another's: its client, its registry connections, what it resolved.
 final class SolveSession: Sendable {
   /// Under which a job carries its own.
   static let key = "session"
@@ -113,12 +112,24 @@ final class SolveSession: Sendable {
   let layouts: LayoutImages
   let downloads = KeyedFlights()
   let recorder: BuildRecorder
+  private let ended = Mutex(false)
+  /// The build ended, or its client went away: nothing more is to be had from it.
+  var isOver: Bool { client.isGone || ended.withLock { $0 } }
+  /// Before what it has is closed, so that ops that were at work for it see why they fail.
+  func end() { ended.withLock { $0 = true } }
+  /// What its client allowed (`--allow`).
+  let entitlements: Set<String>
+  /// Which sources it may read.
+  let policies: SourcePolicies
   let keepsFailedStep: Bool
   /// Seconds.
   let stepTimeout: Double?
 
-  init(id: String, client: any ClientServices, registry: RegistryClient, images: ImageResolver, recorder: BuildRecorder, keepsFailedStep: Bool = false, stepTimeout: Double? = nil) {
+  init(id: String, client: any ClientServices, registry: RegistryClient, images: ImageResolver, recorder: BuildRecorder, entitlements: Set<String> = [], policies: SourcePolicies = .none,
+    keepsFailedStep: Bool = false, stepTimeout: Double? = nil
+  ) {
     self.stepTimeout = stepTimeout
+    (self.entitlements, self.policies) = (entitlements, policies)
     self.id = id
     self.client = client
     self.registry = registry
@@ -150,5 +161,10 @@ struct ClientCredentials: RegistryCredentialProvider {
     guard let found = try await service.credential(host: host) else { return nil }
     if !found.registryToken.isEmpty { return .registryToken(found.registryToken) }
     return found.username.isEmpty ? .identityToken(found.secret) : .password(user: found.username, password: found.secret)
+  }
+  func fetchesTokens(for host: String) async throws -> Bool { try await service.fetchesTokens(host: host) }
+  func token(for host: String, realm: String, service name: String, scopes: [String]) async throws -> RegistryToken {
+    let found = try await service.token(TokenRequest(host: host, realm: realm, service: name, scopes: scopes))
+    return RegistryToken(token: found.token, lifetime: found.lifetime)
   }
 }

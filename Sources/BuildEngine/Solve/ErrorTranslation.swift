@@ -27,7 +27,7 @@ enum ErrorTranslation {
     placed(error, digest: vertex.digest, name: vertex.name, payload)
   }
 
-  private static func placed(_ error: BuildError, digest: Digest?, name: String?, _ payload: OpPayload?) -> BuildError {
+  static func placed(_ error: BuildError, digest: Digest?, name: String?, _ payload: OpPayload?) -> BuildError {
     var result = error
     if let digest, let name, result.vertex == nil { result.vertex = VertexPlace(digest: digest, name: name, platform: payload?.platform) }
     if result.sources.isEmpty, let payload { result.sources = (payload.locations.isEmpty ? payload.readerLocations : payload.locations).compactMap(\.place) }
@@ -43,7 +43,7 @@ enum ErrorTranslation {
     case let error as RegistryError: return BuildError(.unavailable, .registry, error.description, cause: nil)
     case let error as OCIError: return BuildError(.invalidArgument, .build, error.description)
     case let error as TreeError: return BuildError(error.code == .notFound ? .notFound : .invalidArgument, .build, error.description, suggestion: error.suggestion)
-    case let error as LLBError: return BuildError(.invalidArgument, .usage, "\(error)")
+    case let error as LLBError: return BuildError(error.code == .unsupported ? .unimplemented : .invalidArgument, .usage, "failed to load LLB: \(error)")
     case let error as InvalidDefinition: return BuildError(.invalidArgument, .usage, error.description)
     default: return BuildError(isFullDisk(error) ? .resourceExhausted : .unknown, .build, "\(error)", suggestion: advice(error))
     }

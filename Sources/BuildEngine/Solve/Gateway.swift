@@ -9,43 +9,45 @@ internal import LLB
 internal import OCIModel
 internal import Synchronization
 
-/// What the Dockerfile frontend sees of a running build.
+/// What a frontend sees of a running build. A frontend that was asked by another has one of its own, over the same build.
 final class EngineGateway: FrontendGateway {
   let environment: FrontendEnvironment
-  private let job: Job
-  private let session: SolveSession
+  let build: RunningBuild
   private let loader: GraphLoader
-  private let progress: any ProgressSink
-  private struct Asked {
-    var references: [EngineReference] = []
-    var images: [ProvenanceCapture.Image] = []
-    var warnings: [VertexWarning] = []
-  }
-  private let asked = Mutex(Asked())
-  /// What the frontend had solved so far, and the images that it looked up: its sources, too.
-  var references: [EngineReference] { asked.withLock { $0.references } }
-  var images: [ProvenanceCapture.Image] { asked.withLock { $0.images } }
-  var warnings: [VertexWarning] { asked.withLock { $0.warnings } }
+  private var session: SolveSession { build.session }
+  private var progress: any ProgressSink { build.progress }
 
-  init(environment: FrontendEnvironment, job: Job, session: SolveSession, caches: [any CacheManager] = [], progress: any ProgressSink) {
+  init(environment: FrontendEnvironment, build: RunningBuild, caches: [any CacheManager] = []) {
     self.environment = environment
-    self.job = job
-    self.session = session
+    self.build = build
     loader = GraphLoader(defaultPlatform: environment.buildPlatform.normalized, caches: caches)
-    self.progress = progress
   }
 
-  func solve(_ definition: Pb_Definition) async throws -> any FrontendReference { try reference(definition) }
+  func solve(_ definition: Pb_Definition) async throws -> any FrontendReference { try await reference(definition) }
 
-  func reference(_ definition: Pb_Definition) throws -> EngineReference {
-    let reference = EngineReference(edge: loader.edge(try Definition(definition).load()), definition: definition, job: job)
-    asked.withLock { $0.references.append(reference) }
+  func solve(_ request: NestedSolve) async throws -> NestedResult { try await build.engine.solve(request, within: self) }
+
+  func resolveSource(
+    _ request: Moby_Buildkit_V1_Frontend_ResolveSourceMetaRequest
+  ) async throws -> Moby_Buildkit_V1_Frontend_ResolveSourceMetaResponse {
+    try await SourceLookup(gateway: self).resolve(request)
+  }
+
+  func newContainer(_ request: ContainerRequest) async throws -> any FrontendContainer { try await build.engine.newContainer(request, build: build) }
+
+  func reference(_ definition: Pb_Definition, caches: [any CacheManager] = []) async throws -> EngineReference {
+    var loader = loader
+    loader.caches += caches
+    let reference = EngineReference(edge: try await loader.edge(of: definition, session: session, services: build.engine.services), definition: definition, build: build)
+    build.note(reference)
     return reference
   }
 
   func resolveImage(_ reference: Reference, options: ImageResolveOptions) async throws -> ResolvedImage {
+    let (named, layout) = try await SourcePolicyPass.image(reference, platform: options.platform, layout: options.layout, session.policies)
     let resolve: @Sendable () async throws -> BaseImage = {
-      if let layout = options.layout { return try await self.session.layouts.resolve(layout, reference, platform: options.platform) }
+      let reference = named
+      if let layout { return try await self.session.layouts.resolve(layout, reference, platform: options.platform) }
       return try await self.session.images.resolve(reference, platform: options.platform, mode: options.mode)
     }
     let image: BaseImage
@@ -60,19 +62,19 @@ final class EngineGateway: FrontendGateway {
         return image
       }
     }
-    asked.withLock { $0.images.append(.init(reference: reference.withDefaultTag, platform: options.isPlatformImplied ? nil : options.platform, digest: image.digest, isLocal: options.layout != nil)) }
+    build.note(.init(reference: reference.withDefaultTag, platform: options.isPlatformImplied ? nil : options.platform, digest: image.digest, isLocal: options.layout != nil))
     return ResolvedImage(reference: reference, digest: image.digest, config: image.configBytes)
   }
 
   func time(of source: Pb_SourceOp, logName: String) async throws -> Timestamp? {
-    let reference = try reference(try SourceTime.definition(of: source, name: logName))
+    let reference = try await reference(try SourceTime.definition(of: source, name: logName))
     return try await ProgressTask(logName, id: "internal:\(session.id):\(logName):\(source.identifier)", progress).run { _ in
       try await reference.read { try SourceTime.of(source, in: $0) }
     }
   }
 
   func warn(_ warning: VertexWarning) async {
-    asked.withLock { $0.warnings.append(warning) }
+    build.note(warning)
     progress.emit(ProgressEvent(warnings: [warning]))
   }
 
@@ -86,21 +88,22 @@ final class EngineReference: FrontendReference {
   /// nil for scratch.
   let edge: Edge?
   let definition: Pb_Definition
-  private let job: Job
+  let build: RunningBuild
   private let result = SingleFlight<CachedResult?>()
 
-  init(edge: Edge?, definition: Pb_Definition, job: Job) {
+  init(edge: Edge?, definition: Pb_Definition, build: RunningBuild) {
     self.edge = edge
     self.definition = definition
-    self.job = job
+    self.build = build
   }
 
   /// Lent: released when the job ends.
   func built() async throws -> CachedResult? {
     try await result.value {
       guard let edge = self.edge else { return nil }
-      let result = try await self.job.build(edge)
-      await self.job.cleanup { await result.release() }
+      try await self.build.steps.check([edge])
+      let result = try await self.build.job.build(edge)
+      await self.build.job.cleanup { await result.release() }
       return result
     }
   }

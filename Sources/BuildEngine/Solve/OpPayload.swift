@@ -15,14 +15,35 @@ struct OpPayload: Sendable {
   var readerLocations: [SourceLocation] = []
   /// Limits of a step; no part of what it is.
   var resources = Pb_LinuxResources()
+  /// Of a build op: what makes vertices of the definition that it reads.
+  var loader: GraphLoader?
 }
 
 /// Turns loaded definitions into the solver's vertices. Vertices with one digest are one object within a build.
-struct GraphLoader {
+struct GraphLoader: Sendable {
   /// The platform of ops that name none.
   let defaultPlatform: Platform
   /// Asked besides the engine's own.
   var caches: [any CacheManager] = []
+  /// Definitions that this one came out of.
+  var depth = 0
+  /// For what a step of such a definition wrote.
+  var nested: GraphLoader {
+    var inner = self
+    inner.depth += 1
+    return inner
+  }
+
+  /// A definition of anyone's, after the build's policies: what cannot run here or may not is an error. nil for scratch.
+  func edge(of definition: Pb_Definition, policies more: [Moby_Buildkit_V1_Sourcepolicy_Policy] = [], session: SolveSession, services: EngineServices) async throws -> Edge? {
+    let allowed = try await services.applying(session.policies.adding(more), to: definition)
+    let graph = try Definition(allowed).load(supporting: Capability.supported)
+    for digest in graph.order {
+      guard let vertex = graph.vertices[digest], case .exec(let exec)? = vertex.op.op, let lacking = ExecOperation.lacking(exec, allowed: session.entitlements) else { continue }
+      throw ErrorTranslation.placed(lacking, digest: digest, name: vertex.name, payload(vertex, []))
+    }
+    return edge(graph)
+  }
 
   /// nil for scratch.
   func edge(_ graph: LoadedGraph) -> Edge? {
@@ -56,7 +77,9 @@ struct GraphLoader {
       let p = loaded.op.platform
       platform = Platform(os: p.os, architecture: p.architecture, variant: p.variant, osVersion: p.osversion, osFeatures: p.osfeatures)
     }
-    return OpPayload(op: loaded.op, platform: platform.normalized, locations: loaded.locations, readerLocations: readerLocations, resources: loaded.metadata.linuxResources)
+    return OpPayload(
+      op: loaded.op, platform: platform.normalized, locations: loaded.locations, readerLocations: readerLocations, resources: loaded.metadata.linuxResources,
+      loader: { if case .build? = loaded.op.op { self } else { nil } }())
   }
 
   private func options(_ metadata: Pb_OpMetadata) -> BuildSolver.VertexOptions {
@@ -80,7 +103,10 @@ extension EngineServices {
     case .file(let file): return FileOperation(op: file, inputCount: vertex.inputs.count, services: self)
     case .merge(let merge): return MergeOperation(op: merge, inputCount: vertex.inputs.count, services: self)
     case .diff(let diff): return DiffOperation(op: diff, services: self)
-    case .build, .passthrough: throw InvalidDefinition("\(vertex.name): build ops are not supported yet")
+    case .passthrough(let passthrough): return PassthroughOperation(op: passthrough, inputCount: vertex.inputs.count, services: self)
+    case .build(let build):
+      guard let loader = payload.loader else { throw InvalidDefinition("\(vertex.name): not a vertex of this engine") }
+      return BuildOperation(op: build, inputCount: vertex.inputs.count, loader: loader, services: self)
     case nil: throw InvalidDefinition("\(vertex.name): an op of no known kind")
     }
   }
@@ -91,25 +117,18 @@ extension EngineServices {
     guard identifier.dropFirst(scheme.count).hasPrefix("://") else { throw InvalidDefinition("invalid source \"\(identifier)\"") }
     switch scheme {
     case "docker-image":
-      let mode: ImageResolveMode =
-        switch source.attrs["image.resolvemode"] {
-        case "pull": .forcePull
-        case "local": .preferLocal
-        default: .default
-        }
-      for key in source.attrs.keys where !["image.resolvemode", "image.recordtype", "image.checksum"].contains(key) {
-        throw InvalidDefinition("source \(identifier): the attribute \(key) is not supported yet")
-      }
+      let wanted = source.attrs["image.resolvemode"] ?? ""
+      guard let mode = wanted.isEmpty ? .default : ImageResolveMode(rawValue: wanted) else { throw InvalidDefinition("source \(identifier): invalid resolvemode: \(wanted)") }
+      try ImageRecordType.check(source)
       return ImageSource(
         reference: try Reference(parsing: String(identifier.dropFirst("docker-image://".count))), platform: payload.platform, mode: mode,
-        checksum: try source.attrs["image.checksum"].map { try Digest(parsing: $0) }, services: self)
+        checksum: try source.attrs["image.checksum"].map { try Digest(parsing: $0) }, layerLimit: try ImageRecordType.layerLimit(source, SourceAttribute.imageLayerLimit), services: self)
+    case "docker-image+blob", "oci-layout+blob": return try BlobSource(source, scheme: scheme, services: self)
     case "oci-layout":
-      for key in source.attrs.keys where ![SourceAttribute.ociLayoutSessionID, SourceAttribute.ociLayoutStoreID].contains(key) {
-        throw InvalidDefinition("source \(identifier): the attribute \(key) is not supported yet")
-      }
       guard let store = source.attrs[SourceAttribute.ociLayoutStoreID], !store.isEmpty else { throw InvalidDefinition("source \(identifier): it does not say which layout of the client it means") }
       return ImageSource(
-        reference: try Reference(parsing: String(identifier.dropFirst("oci-layout://".count))), platform: payload.platform, mode: .default, checksum: nil, layout: store, services: self)
+        reference: try Reference(parsing: String(identifier.dropFirst("oci-layout://".count))), platform: payload.platform, mode: .default, checksum: nil, layout: store,
+        layerLimit: try ImageRecordType.layerLimit(source, SourceAttribute.ociLayoutLayerLimit), services: self)
     case "local": return try LocalSourceOperation(source, services: self)
     case "git": return try GitSource(source, services: self)
     case "http", "https": return try HTTPSource(source, services: self)

@@ -54,6 +54,7 @@ struct LayoutExporter: Exporter {
           try await image.store(in: environment.store, source)
           try await writeDirectory(root, names, to: target, environment, vertex)
         }
+        environment.imageMade(image.exported(as: root))
         // A part says nothing for the whole.
         return only == nil ? response : [:]
       }

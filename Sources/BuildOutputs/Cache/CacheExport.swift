@@ -32,6 +32,7 @@ extension CacheDestination {
         try await writer.write(layers)
         try await vertex.step("writing config \(configDescriptor.digest)") { try await writer.write(configBytes, configDescriptor) }
         try await vertex.step("writing cache \(isImageManifest ? "image manifest" : "manifest") \(descriptor.digest)") { try await writer.finish(manifest, descriptor) }
+        if resets { try await writer.reset(vertex) }
       }
     }
     return ["cache.manifest": descriptor.json.encodedString()]
@@ -109,6 +110,12 @@ private struct CacheWriter {
       try await Blocking.run { try layout.put(bytes) }
       try await layout.update { OCILayout.insert(descriptor, [.tag(tag)], into: &$0) }
     }
+  }
+
+  /// A directory that cannot be tidied holds the cache all the same.
+  func reset(_ vertex: ProgressTask) async throws {
+    guard case .layout(let layout, _) = target else { return }
+    do { try await Blocking.run { try layout.removeUnnamed() } } catch { vertex.log("old parts of the cache stay: \(error)") }
   }
 }
 

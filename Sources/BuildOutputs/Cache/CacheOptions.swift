@@ -24,9 +24,8 @@ private struct CacheAttributes {
   }
   mutating func reference() throws -> Reference {
     guard let text = text("ref"), !text.isEmpty else { throw invalid("ref is missing", "name the image that holds the cache: type=registry,ref=registry.example.com/me/app:cache") }
-    if try flag("registry.insecure") == true {
-      throw BuildError(.unimplemented, .usage, "\(what): registry.insecure=true is not supported yet", suggestion: "name the registry with --insecure-registry")
-    }
+    // The build's registry client is told beforehand (`InsecureRegistries`).
+    _ = try flag("registry.insecure")
     do { return try Reference(parsing: text).withDefaultTag } catch { throw invalid("ref cannot be used: \(error)") }
   }
   mutating func form() throws -> RemoteForm {
@@ -73,6 +72,8 @@ package struct CacheDestination: Sendable {
   var ociTypes: Bool
   /// As a manifest with layers; else as an index of them, the older form.
   var isImageManifest: Bool
+  /// Whether blobs that nothing in the directory names any more go afterwards. A client behind a connection sees to that itself.
+  package var resets = false
   /// Attributes that nobody knows.
   package var unknown: [String]
 
@@ -85,7 +86,7 @@ package struct CacheDestination: Sendable {
       guard let path = attributes.text("dest"), !path.isEmpty else { throw attributes.invalid("dest is missing", "name a directory: type=local,dest=DIR") }
       let tag = attributes.text("tag") ?? "latest"
       guard !tag.isEmpty else { throw attributes.invalid("tag is empty") }
-      if try attributes.flag("reset") == true { throw BuildError(.unimplemented, .usage, "--cache-to type=local: reset=true is not supported yet") }
+      resets = try attributes.flag("reset") ?? false
       place = .directory(path: path, tag: tag)
     case "inline": place = .inline
     default: throw CacheAttributes.refusal(option, "--cache-to", "registry, local and inline")

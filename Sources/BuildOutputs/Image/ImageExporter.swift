@@ -21,7 +21,8 @@ struct ImageExporter: Exporter {
     _ = try attributes.flag("name-canonical")
     // There is one form of image here, which steps and `run` unpack when they need it.
     _ = try attributes.flag("unpack")
-    try attributes.refuse("registry.insecure", "name the registry with --insecure-registry")
+    // The build's registry client is told beforehand (`InsecureRegistries`).
+    _ = try attributes.flag("registry.insecure")
     dangling = try attributes.text("dangling-name-prefix").flatMap { text in
       if text.isEmpty { return nil }
       do { return try Reference(parsing: text).repository } catch { throw attributes.invalid("dangling-name-prefix", "cannot be used: \(error)") }
@@ -51,6 +52,7 @@ struct ImageExporter: Exporter {
           let image = try await ImageWriter(options: options, layerMade: made).write(source, vertex)
           if stores { try await keep(image, source, environment, vertex, lease) }
           if pushes { try await push(image, pushed, environment, vertex, lease) }
+          environment.imageMade(image.exported(as: image.root.descriptor))
           return image.response(root: image.root.descriptor, names: ([options.nameText] + danglingNames(image).map(\.shown)).filter { !$0.isEmpty }.joined(separator: ","))
         }
       }

@@ -54,6 +54,13 @@ struct WrittenImage: Sendable {
     return out
   }
 
+  /// For the build's history.
+  func exported(as root: Descriptor) -> ExportedImage {
+    ExportedImage(
+      descriptor: root, documents: documents.map(\.bytes),
+      layers: Dictionary(manifests.map { ($0.target, $0.layers.map(\.descriptor)) }) { first, _ in first })
+  }
+
   /// What the build answers, by the peers' names.
   func response(root descriptor: Descriptor, names: String) -> [String: String] {
     var out = ["containerimage.digest": descriptor.digest.description]
