@@ -51,7 +51,7 @@ var parts: [Part] = [
   Part("BuildProgress", own: ["OCIModel"]),
   Part("BuildKitProto", external: [protobuf]),
   Part("LLB", own: ["BuildKitProto", "OCIModel"], external: [protobuf]),
-  Part("BuildInterface", own: ["OCIModel", "BuildProgress", "LLB", "BuildKitProto"]),
+  Part("BuildInterface", own: ["OCIModel", "BuildProgress", "LLB", "BuildKitProto"], external: [protobuf]),
   // System
   Part("CHostOS", .c),
   Part("CNetwork", .c),
@@ -87,7 +87,7 @@ var parts: [Part] = [
   Part("BuildKitAPI", own: ["BuildKitProto", "BuildInterface", "OCIModel"], external: [grpcCore, grpcProtobuf, protobuf]),
   Part(
     "BuildSession", own: ["BuildKitAPI", "BuildKitProto", "BuildInterface", "PathPatterns", "OCIRegistry", "OCIModel", "HostOS", "ContentStore"],
-    external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix]),
+    external: [grpcCore, grpcTransport, grpcProtobuf, protobuf, nioCore, nioPosix, crypto]),
   Part(
     "BuildDaemon",
     own: [
@@ -104,7 +104,7 @@ var parts: [Part] = [
     ]),
   // User
   Part("ManifoldCommands", own: ["OCIModel", "BuildkitdConfig", "PathPatterns", "DockerfileSyntax", "GoTemplate", "BuildProgress", "LLB", "BuildInterface", "HostOS", "LayerArchive", "ContentStore", "OCIRegistry", "ImageStores", "ImageTools", "ImageChecks", "DockerEngine"], external: [arguments, nioCore]),
-  Part("manifold", .executable, own: ["BuildDaemon", "BuildInterface", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
+  Part("manifold", .executable, own: ["BuildDaemon", "BuildEngine", "BuildInterface", "BuildKitAPI", "BuildkitdConfig", "EmbeddedBackend", "HostOS", "ManifoldCommands"]),
 ] + (fuzzes ? [Part("FuzzProgram", .executable, own: ["FuzzTargets"])] : [])
 
 /// The test targets: `Tests/<name>Tests`, for the target of that name. `golden` has a folder of expected results. A suite of no target's own says in
@@ -127,7 +127,7 @@ let suites = [
   Suite("BuildInterface"),
   Suite("BuildkitdConfig"),
   Suite("BuildKitAPI", external: [grpcCore, protobuf]),
-  Suite("BuildSession", external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix]),
+  Suite("BuildSession", external: [grpcCore, grpcTransport, grpcProtobuf, protobuf, nioCore, nioPosix]),
   Suite("BuildDaemon", external: [grpcCore, grpcTransport, protobuf, nioCore, nioPosix]),
   Suite("BuildOutputs", golden: true, support: true),
   Suite("BuildProgress", golden: true),

@@ -26,7 +26,14 @@ package struct DockerfileFrontend: Frontend {
   private func build(_ gateway: any FrontendGateway, _ lookups: SourceLookups) async throws -> FrontendResult {
     let variants = try PlatformVariants(gateway.environment)
     var jobs: [FrontendJob] = []
-    for variant in variants.variants { jobs.append(try await job(for: variant, gateway, lookups)) }
+    for variant in variants.variants {
+      let job = try await job(for: variant, gateway, lookups)
+      if let other = OtherSyntax(of: job) {
+        guard variants.variants.count == 1 else { throw BuildError(.unimplemented, .usage, "a frontend image (\(other.reference)) and a Dockerfile for each platform do not go together") }
+        return try await other.build(job)
+      }
+      jobs.append(job)
+    }
     let call = try FrontendCall(gateway.environment.attributes)
     if call == .describe { return answer(FrontendCall.description) }
     // A wrong argument is refused whatever is asked; a wrong line of the file where the file is looked into.
@@ -48,7 +55,6 @@ package struct DockerfileFrontend: Frontend {
     environment.attributes = variant.attributes
     let context = try await BuildContext(environment, variant.options, gateway)
     let source = try await context.readDockerfile(gateway)
-    if environment.attributes["cmdline"] == nil { try OwnSyntax.check(source, buildArguments: variant.options.buildArguments) }
     return FrontendJob(gateway: gateway, lookups: lookups, context: context, source: source, options: variant.options, places: variant.places, log: CheckLog())
   }
 
@@ -219,28 +225,62 @@ extension DockerfileError {
 
 extension DockerfileFrontend {
   /// Whether a frontend image (`docker/dockerfile:1`) is one that this frontend stands for.
-  package static func serves(image: String) -> Bool { OwnSyntax.isOurs(image) }
+  package static func serves(image: String, attributes: [String: String]) -> Bool { OwnSyntax.isOurs(image) && !OwnSyntax.isImageWanted(attributes) }
+  /// Attributes that are this program's own matter, and no frontend's.
+  package static let ownAttributes = OwnSyntax.imageKeys
 }
 
 /// The frontends of a `# syntax` line that this one stands for: it needs no image and no network for them.
 enum OwnSyntax {
   static let names: Set<String> = ["docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"]
 
-  static func isOurs(_ reference: String) -> Bool { (try? Reference(parsing: reference)).map { names.contains($0.name) } ?? false }
+  /// Attributes by which a client wants the image itself to run.
+  static let imageKeys = ["manifold.frontend-image", "build-arg:MANIFOLD_FRONTEND_IMAGE"]
 
-  static func check(_ source: BuildContext.Source, buildArguments: [String: String]) throws {
-    if let command = buildArguments["BUILDKIT_SYNTAX"] {
-      let reference = GoText.trimmed(command).split(separator: " ").first.map(String.init) ?? ""
-      guard isOurs(reference) else { throw refused(reference, "BUILDKIT_SYNTAX", []) }
-    } else if let syntax = ParserDirective.detectSyntax(in: source.text), !isOurs(syntax.reference) {
-      let line = max(1, syntax.line)
-      throw refused(syntax.reference, "the syntax line", [SourcePlace(filename: source.map.filename, data: source.map.data, lines: line...line)])
+  static func isImageWanted(_ attributes: [String: String]) -> Bool { imageKeys.contains { ["1", "true"].contains(attributes[$0]?.lowercased()) } }
+
+  static func isOurs(_ reference: String) -> Bool { (try? Reference(parsing: reference)).map { names.contains($0.name) } ?? false }
+}
+
+/// A frontend of a `# syntax` line, or of the build argument that stands for one, that is an image: the build is its (BuildKit's forwardGateway).
+struct OtherSyntax {
+  static let argument = "BUILDKIT_SYNTAX"
+  let reference: String
+  let commandLine: String
+  /// The line that named it; nil for the build argument.
+  private let line: Int?
+
+  /// nil where this frontend does the work itself. `docker/dockerfile` is this one, unless the client wants the image (ARCHITECTURE.md, frontends).
+  init?(of job: FrontendJob) {
+    let attributes = job.gateway.environment.attributes
+    // Whoever asked has chosen already.
+    if attributes["cmdline"] != nil { return nil }
+    if let command = job.options.buildArguments[Self.argument] {
+      commandLine = command
+      reference = GoText.trimmed(command).split(separator: " ").first.map(String.init) ?? ""
+      line = nil
+    } else if let syntax = ParserDirective.detectSyntax(in: job.source.text) {
+      (reference, commandLine, line) = (syntax.reference, syntax.commandLine, max(1, syntax.line))
+    } else {
+      return nil
     }
+    if OwnSyntax.isOurs(reference), !OwnSyntax.isImageWanted(attributes) { return nil }
   }
 
-  private static func refused(_ reference: String, _ origin: String, _ sources: [SourcePlace]) -> BuildError {
-    BuildError(
-      .unimplemented, .usage, "the frontend \(reference), named by \(origin), is not supported yet",
-      suggestion: "docker/dockerfile (any version, labs too) is built in; for a Dockerfile, leave the line out", sources: sources)
+  func build(_ job: FrontendJob) async throws -> FrontendResult {
+    let environment = job.gateway.environment
+    var attributes = environment.attributes
+    (attributes["cmdline"], attributes["source"]) = (commandLine, reference)
+    do {
+      return try FrontendResult(
+        try await job.gateway.solve(NestedSolve(frontend: "gateway.v0", attributes: attributes, inputs: environment.inputs)), platform: environment.buildPlatform)
+    } catch var error as BuildError where error.sources.isEmpty {
+      if let line {
+        error.sources = [SourcePlace(filename: job.source.map.filename, data: job.source.map.data, lines: line...line)]
+      } else {
+        error.message = "failed with \(Self.argument) = \(commandLine): \(error.message)"
+      }
+      throw error
+    }
   }
 }

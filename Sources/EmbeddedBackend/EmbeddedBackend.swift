@@ -1,4 +1,4 @@
-internal import BuildEngine
+package import BuildEngine
 package import BuildExecutor
 package import BuildInterface
 package import BuildProgress
@@ -35,6 +35,10 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     package var obstacle: String?
     /// How large the store may grow by itself.
     package var storeLimit: StoreLimit
+    /// Which records of builds are kept, and in which form errors are.
+    package var history = HistoryOptions()
+    /// Speaks with frontends that are programs; without one, frontend images are refused.
+    package var frontendServer: (any FrontendServer)?
     package init(root: String? = nil, jobs: Int? = nil, insecureRegistries: Set<String> = [], config: String? = nil, obstacle: String? = nil, storeLimit: StoreLimit = .automatic) {
       self.obstacle = obstacle
       self.root = root
@@ -56,6 +60,8 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
   package let networkMode: String
   private let credentials: any CredentialService
   package let notes: [String]
+  /// What builds leave behind.
+  package var records: BuildRecords { engine.records }
 
   /// Opens the store, sweeping what dead processes left in it. Throws `ConfigError`, `StoreError`, `SnapshotError`, `ExecutorError`.
   package init(_ options: Options, environment: [String: String] = RegistryConfiguration.processEnvironment) async throws {
@@ -71,11 +77,12 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
     let overlayProblem = refs.overlayProblem
     notes = setup.notes + (try await Blocking.run { EnvironmentNotes.all(root: root, obstacle: options.obstacle, overlayProblem: overlayProblem) })
     credentials = DockerCredentials(DockerConfigCredentials(environment: environment))
-    engine = try Engine(
-      store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation),
-      options: .init(
-        jobs: options.jobs ?? options.settings.flatMap { $0.worker.maxParallelism > 0 ? $0.worker.maxParallelism : nil } ?? EmbeddedBackend.defaultJobs, registry: registry,
-        platform: executor.emulation.hostPlatform, storeLimit: try options.limit(ofStore: root)))
+    var engineOptions = Engine.Options(
+      jobs: options.jobs ?? options.settings.flatMap { $0.worker.maxParallelism > 0 ? $0.worker.maxParallelism : nil } ?? EmbeddedBackend.defaultJobs, registry: registry,
+      platform: executor.emulation.hostPlatform, storeLimit: try options.limit(ofStore: root))
+    engineOptions.history = options.history
+    engineOptions.frontendServer = options.frontendServer
+    engine = try Engine(store: store, refs: refs, executor: executor, emulation: EmulationReport(executor.emulation), options: engineOptions)
     if options.settings != nil { collector.withLock { $0 = Task { [engine] in await EmbeddedBackend.collectRegularly(engine) } } }
   }
 
@@ -110,6 +117,13 @@ package final class EmbeddedBackend: BuildBackend, LocalEngine, BuildExplaining,
   package func solve(_ request: SolveRequest, client: any ClientServices, progress: any ProgressSink) async throws -> SolveResponse {
     try await engine.solve(request, client: client, progress: progress)
   }
+
+  /// Where native steps run.
+  package var hostPlatform: Platform { executor.emulation.hostPlatform }
+  /// By BuildKit's names.
+  package var snapshotter: String { refs.isPlain ? "native" : "overlayfs" }
+  /// By which the store is kept small.
+  package var collectionRules: [CollectionNote] { engine.collectionRules }
 
   package func platformSupport(for platforms: [Platform]) async -> [PlatformSupport] {
     // That nothing runs is among the notes.

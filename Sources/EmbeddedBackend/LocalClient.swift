@@ -40,7 +40,7 @@ struct LocalClient: ClientServices, FileService, SecretService, ExportService, U
     return upload
   }
 
-  func layout(id: String) async throws -> LocalDirectory {
+  func layout(id: String) async throws -> ClientLayout {
     guard let path = description.layouts[id] else { throw BuildError(.notFound, .usage, "the build asks for the OCI layout \"\(id)\", which was not given") }
     return .inPlace(path: path)
   }

@@ -1,4 +1,5 @@
 package import BuildInterface
+package import BuildkitdConfig
 package import ContentStore
 
 /// What the program hands to its commands: ways to reach an engine, so that commands know none themselves.
@@ -6,7 +7,15 @@ package struct Composition: Sendable {
   /// The engine in this process. It may start the program anew, in namespaces of its own: before it is opened a command has neither written nor
   /// read anything that a second start would miss or repeat.
   package var openEngine: @Sendable (EngineSettings) async throws -> any EmbeddedEngine
-  package init(openEngine: @escaping @Sendable (EngineSettings) async throws -> any EmbeddedEngine) { self.openEngine = openEngine }
+  /// Serves BuildKit's protocol until a signal ends it. It may start the program anew, as `openEngine` may.
+  package var runDaemon: @Sendable (DaemonSettings) async throws -> Void
+  package init(
+    openEngine: @escaping @Sendable (EngineSettings) async throws -> any EmbeddedEngine,
+    runDaemon: @escaping @Sendable (DaemonSettings) async throws -> Void = { _ in throw BuildError(.internal, .build, "no daemon was handed to the commands") }
+  ) {
+    self.openEngine = openEngine
+    self.runDaemon = runDaemon
+  }
 
   @TaskLocal static var current: Composition?
 
@@ -42,6 +51,8 @@ package struct EngineSettings: Sendable, Hashable {
   package var debug: Bool
   /// How large the store may grow by itself.
   package var storeLimit: StoreLimit
+  /// A daemon's settings, in which its flags are already; `config` is not read then.
+  package var daemon: BuildkitdFile?
   package init(root: String? = nil, insecureRegistries: Set<String> = [], config: String? = nil, jobs: Int? = nil, debug: Bool = false, storeLimit: StoreLimit = .automatic) {
     self.root = root
     self.insecureRegistries = insecureRegistries

@@ -32,7 +32,7 @@ package struct Manifold: AsyncParsableCommand {
     version: "manifold \(version)",
     subcommands: [
       BuildCommand.self, ExplainCommand.self, ExplainCheckCommand.self, DebugCommand.self, RunCommand.self, PullCommand.self, PushCommand.self, TagCommand.self, ImagesCommand.self, RmiCommand.self, SaveCommand.self, LoadCommand.self,
-      HistoryCommand.self, ImageCommand.self, ImagetoolsCommand.self, ManifestCommand.self, VerifyCommand.self, DiffCommand.self, DuCommand.self, DfCommand.self, PruneCommand.self, StoreCommand.self, LoginCommand.self, LogoutCommand.self, InfoCommand.self,
+      HistoryCommand.self, ImageCommand.self, ImagetoolsCommand.self, ManifestCommand.self, VerifyCommand.self, DiffCommand.self, DuCommand.self, DfCommand.self, PruneCommand.self, StoreCommand.self, DaemonCommand.self, LoginCommand.self, LogoutCommand.self, InfoCommand.self,
       VersionCommand.self,
     ])
   package init() {}
@@ -41,7 +41,8 @@ package struct Manifold: AsyncParsableCommand {
   package static func main(_ arguments: [String], _ composition: Composition) async -> Int32 {
     Signals.ignoreBrokenPipe()
     do {
-      let words = try CommandLineForms.normalised(arguments)
+      // The daemon reads its flags as buildkitd does.
+      let words = arguments.first == "daemon" ? arguments : try CommandLineForms.normalised(arguments)
       try refuseUnknownVerb(words)
       var command = try parseAsRoot(words)
       return try await Composition.$current.withValue(composition) {
@@ -53,9 +54,16 @@ package struct Manifold: AsyncParsableCommand {
     }
   }
 
+  /// What the program's name says that it is: started as `buildkitd`, it takes that program's command line.
+  package static func arguments(_ words: [String]) -> [String] {
+    let name = words.first.map { $0.split(separator: "/").last.map(String.init) ?? $0 }
+    let rest = Array(words.dropFirst())
+    return name == "buildkitd" ? ["daemon", DaemonCommand.buildkitdMark] + rest : rest
+  }
+
   /// Commands of docker, buildx and buildctl that come later; each is refused by its name.
   private static let verbsToCome: Set<String> = [
-    "bake", "builder", "container", "context", "create", "daemon", "dap", "dial-stdio", "export", "import", "inspect", "install", "ls",
+    "bake", "builder", "container", "context", "create", "dap", "dial-stdio", "export", "import", "inspect", "install", "ls",
     "policy", "ps", "rm", "stop", "system", "uninstall", "use",
   ]
 

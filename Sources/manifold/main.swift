@@ -1,4 +1,8 @@
+import BuildDaemon
+import BuildEngine
 import BuildInterface
+import BuildKitAPI
+import BuildkitdConfig
 import EmbeddedBackend
 import HostOS
 import ManifoldCommands
@@ -15,13 +19,33 @@ import ManifoldCommands
 
 extension EmbeddedBackend: EmbeddedEngine {}
 
-let composition = Composition { settings in
+/// The engine in namespaces of its own, where those are allowed.
+@Sendable func openEngine(_ settings: EngineSettings) async throws -> EmbeddedBackend {
   var obstacle: HostError?
   #if os(Linux)
     obstacle = try Namespaces.enterIfPossible()
   #endif
-  return try await EmbeddedBackend(
-    .init(root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries, config: settings.config, obstacle: obstacle?.message, storeLimit: settings.storeLimit))
+  var options = EmbeddedBackend.Options(
+    root: settings.root, jobs: settings.jobs, insecureRegistries: settings.insecureRegistries, config: settings.config, obstacle: obstacle?.message, storeLimit: settings.storeLimit)
+  options.settings = settings.daemon
+  if let told = settings.daemon?.history {
+    if told.maxAge > 0 { options.history.limits.age = told.maxAge / 1_000_000_000 }
+    if told.maxEntries > 0 { options.history.limits.entries = told.maxEntries }
+  }
+  options.history.status = { WireErrors.status($0) }
+  options.frontendServer = FrontendProgramServer()
+  return try await EmbeddedBackend(options)
 }
 
-exit(await Manifold.main(Array(CommandLine.arguments.dropFirst()), composition))
+let composition = Composition(
+  openEngine: { try await openEngine($0) },
+  runDaemon: { settings in
+    let engine = try await openEngine(settings.engine)
+    do { try await DaemonRun.run(engine, settings) } catch {
+      await engine.shutdown()
+      throw error
+    }
+    await engine.shutdown()
+  })
+
+exit(await Manifold.main(Manifold.arguments(CommandLine.arguments), composition))

@@ -37,22 +37,9 @@ struct Trial: ~Copyable {
 }
 
 @Suite struct RefusalTests {
-  /// What a later version will do is refused by name and line, never dropped.
-  @Test(arguments: [
-    ("# syntax=example.com/other/frontend:1\nFROM alpine:3.20\n", "the frontend example.com/other/frontend:1", 1),
-  ])
-  func instructions(_ dockerfile: String, _ what: String, _ line: Int) async throws {
-    let error = try await Trial(dockerfile).error()
-    #expect(error?.code == .unimplemented)
-    #expect(error?.message.contains(what) == true, "\(error?.message ?? "no error")")
-    #expect(error?.message.contains("not supported yet") == true)
-    #expect(error?.sources.first?.lines.lowerBound == line)
-    #expect(error?.sources.first?.excerpt().contains(">>>") == true)
-  }
-
   @Test(arguments: [
     (["attest:sbom": "generator=x"], "SBOM"),
-    (["build-arg:BUILDKIT_SYNTAX": "example.com/f:1 x"], "the frontend example.com/f:1"), (["requestid": "frontend.convertllb"], "frontend.convertllb"),
+    (["requestid": "frontend.convertllb"], "frontend.convertllb"),
     (["frontend.caps": "moby.buildkit.frontend.contexts,some.other"], "some.other"),
     (["build-arg:BUILDKIT_ATTEST_SBOM": ""], "SBOM"),
   ])

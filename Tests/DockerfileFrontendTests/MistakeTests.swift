@@ -53,8 +53,6 @@ import Testing
     Mistake(a + "COPY https://example.com/x /y\n", 2...2, "URL", "use ADD"), Mistake(a + "COPY git@github.com:a/b.git /x\n", 2...2, "git ref", "./git@github.com"),
     Mistake(a + "ADD --checksum=sha256:ab a b\n", 2...2, "checksum", "leave --checksum out"), Mistake(a + "RUN --mount=type=cache,target=/ x\n", 2...2, "invalid mount target", "below the root"),
     Mistake(a + "SHELL /bin/sh\n", 2...2, "SHELL", nil), Mistake(a + "COPY a\n", 2...2, "COPY", nil), Mistake(a + "ENV A\n", 2...2, "ENV", nil),
-    // Refused until a later version
-    Mistake("# syntax=example.com/f:1\n" + a, 1...1, "example.com/f:1", "built in", code: .unimplemented),
   ]
 
   @Test(arguments: mistakes) func isExplained(_ mistake: Mistake) async throws {

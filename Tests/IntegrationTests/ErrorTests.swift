@@ -136,8 +136,8 @@ import Testing
       let from = "FROM \(try await environment.base())"
       try await check(
         [
-          Case(lines: [from, "RUN --device=vendor.example/gpu true"], code: 2, says: ["Dockerfile:2", "--device"]),
-          Case(lines: ["# syntax=example.com/other:1", from], code: 2, says: ["Dockerfile:1", "example.com/other:1"]),
+          Case(lines: [from, "RUN --device=name=vendor.example/gpu,required true"], code: 1, says: ["Dockerfile:2", "required device \"vendor.example/gpu\"", "/etc/cdi"]),
+          Case(lines: ["# syntax=example.com/other:1", from], code: 3, says: ["example.com/other:1"]),
           Case(lines: [from], arguments: ["--build-context", "a=b"], code: 2, says: ["--build-context", "no directory b"]),
           Case(lines: [from], arguments: ["--platform", "windows/amd64"], code: 3, says: ["has no image for windows/amd64"]),
           Case(lines: [from], arguments: ["--provenance=mode=most"], code: 2, says: ["provenance", "most", "min or max"]),

@@ -97,7 +97,7 @@ import Testing
       if HostFacts.isRoot { #expect(!insecure.errorText.contains("user namespace only")) }
       let ordinary = try await environment.build(try context("--security=sandbox", script.replacing(" && mount", with: " && ! mount").replacing("echo mounted", with: "echo not mounted")))
       #expect(ordinary.steps.log("sandbox").contains("not mounted") && ordinary.steps.log("sandbox").first != log.first, "\(ordinary.everything)")
-      let device = try await environment.build(try context("--device=vendor.com/gpu=all", "true"), ["--allow", "device"])
+      let device = try await environment.build(try context("--device=name=vendor.com/gpu=all,required", "true"), ["--allow", "device"])
       #expect(device.code == 1 && device.errorText.contains("required device \"vendor.com/gpu=all\" is not registered"), "\(device.everything)")
     }
   }

@@ -64,12 +64,12 @@ import Testing
         // One step of the build stage for each platform, and seven of the last stage.
         #expect(steps.count == 3 + 3 * 7, "\(again.everything)")
         #expect(try await digest(environment, his) == (try await digest(environment, mine)))
-        // The cache directory outlives a build.
+        // --no-cache empties cache directories, as BuildKit does; a directory is the same for all platforms.
         let third = try await user.run(environment.tool, root: root, arguments(his, ["--no-cache"]), environment: Self.epoch)
         try #require(third.succeeded, "\(third.everything)")
         let tree = try await environment.unpacked(his, "linux/arm64")
         #expect(Files.text(tree + "/etc/machine") == "aarch64\n")
-        #expect(third.errorText.contains(/count [456]/), "\(third.everything)")
+        #expect(third.errorText.contains(/count [123]/), "\(third.everything)")
         #expect(!Files.exists(tree + "/run/secrets/s"))
       }
     }

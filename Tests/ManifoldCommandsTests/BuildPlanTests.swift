@@ -128,7 +128,7 @@ import Testing
   @Test(arguments: [
     ["--sbom=true", "."],
     ["--attest", "type=sbom", "."], ["--builder", "x", "."],
-    ["--build-arg", "BUILDKIT_SYNTAX=me/frontend", "."], ["--policy", "x", "."],
+    ["--policy", "x", "."],
   ])
   func refusedByName(_ arguments: [String]) throws {
     let error = try #require(failure { _ = try plan(arguments, in: scratch) })

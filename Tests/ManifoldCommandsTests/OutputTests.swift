@@ -80,7 +80,6 @@ import Testing
       case .file(let path): "file \(path)"
       case .descriptor(let number): "descriptor \(number)"
       case .remote: "remote"
-      case .remote: "remote"
       case nil: "none"
       }
     }

@@ -1,6 +1,7 @@
 internal import BuildInterface
 internal import BuildProgress
 internal import HostOS
+internal import LLB
 internal import OCIModel
 
 /// A build's command line, understood: what is asked of the engine, and what is done around it.
@@ -46,8 +47,6 @@ extension BuildCommand {
   /// Checks all that can be checked before an engine is there; changes nothing.
   func plan(_ facts: CommandFacts) throws -> BuildPlan {
     try toCome.refuse()
-    // It decides what may be built from what: passed over, a build would use what was forbidden.
-    if let policy = facts.environment["EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"], !policy.isEmpty { throw BuildError.notYet("a source policy (EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=\(policy))") }
     let (mode, printsImageID) = try progressMode(facts.environment)
     let own = try PlatformOptions(files: files, targets: targets, arguments: buildArguments, contexts: buildContexts)
     let platforms = try platforms(own, facts)
@@ -119,6 +118,7 @@ extension BuildCommand {
     var request = SolveRequest(
       ref: BuildCommand.newID(), frontend: "dockerfile.v0", frontendAttributes: attributes, exports: exports, cacheImports: caches.imports,
       cacheExports: caches.exports, entitlements: try allowed())
+    try BuildCommand.addSourcePolicy(to: &request, facts)
     request.inquiry = call?.inquiry
     if call?.inquiry != nil { request.cacheExports = [] }
     request.keepsFailedStep = debugOnError
@@ -141,6 +141,16 @@ extension BuildCommand {
     plan.sshKeys = agents.keys
     plan.shownDockerfile = context.shownDockerfile
     return plan
+  }
+
+  /// What decides which sources may be read, as buildx and buildctl find it.
+  private static func addSourcePolicy(to request: inout SolveRequest, _ facts: CommandFacts) throws {
+    let variable = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+    guard let file = facts.environment[variable], !file.isEmpty else { return }
+    let path = facts.absolute(file)
+    do { request.sourcePolicies.append(try SourcePolicyDocument.parse(try Files.read(path, limit: 16 << 20))) } catch {
+      throw BuildError.usage("\(variable)=\(file): \(error)", suggestion: "It names a file with a source policy, in JSON.")
+    }
   }
 
   // MARK: - Attributes of the frontend
@@ -178,15 +188,12 @@ extension BuildCommand {
     return out
   }
 
-  /// BUILDKIT_SYNTAX names another frontend; the Dockerfile frontend's own images are what runs here anyway.
+  /// BUILDKIT_SYNTAX stands for the Dockerfile's syntax line.
   private static func checkSyntax(_ syntax: String) throws {
-    let image = syntax.split(separator: " ").first.map(String.init) ?? ""
-    guard !image.isEmpty else {
+    guard let image = syntax.split(separator: " ").first.map(String.init), !image.isEmpty else {
       throw BuildError.usage("--build-arg BUILDKIT_SYNTAX= is empty; leave the = away to take it from the environment if it is there")
     }
-    guard let name = try? Reference(parsing: image), ["docker/dockerfile", "docker/dockerfile-upstream"].contains(name.familiarName) else {
-      throw BuildError.notYet("the frontend \(image) (BUILDKIT_SYNTAX)")
-    }
+    guard (try? Reference(parsing: image)) != nil else { throw BuildError.usage("--build-arg BUILDKIT_SYNTAX=\(image): this is not the name of an image") }
   }
 
   private func platforms(_ own: PlatformOptions, _ facts: CommandFacts) throws -> [Platform] {
