@@ -119,7 +119,7 @@ class Daemon:
             return os.path.exists(self.socket)
         wait_for(answers)
 
-    def run(self, command, code=0, cwd=None, stdin=None, env=None, timeout=300):
+    def run(self, command, code=0, cwd=None, stdin=None, env=None, timeout=60):
         result = subprocess.run(command, capture_output=True, cwd=cwd, input=stdin, env=dict(self.env, **(env or {})), timeout=timeout)
         result = Result(result.returncode, result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace"))
         if code is not None and result.code != code:
