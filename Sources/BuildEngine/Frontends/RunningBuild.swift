@@ -37,6 +37,8 @@ final class RunningBuild: Sendable {
   var references: [EngineReference] { asked.withLock { $0.references } }
   var images: [ProvenanceCapture.Image] { asked.withLock { $0.images } }
   var warnings: [VertexWarning] { asked.withLock { $0.warnings } }
+  /// At the build's end: nothing of it stays.
+  func forget() { asked.withLock { $0 = Asked() } }
   func note(_ reference: EngineReference) { asked.withLock { $0.references.append(reference) } }
   func note(_ image: ProvenanceCapture.Image) { asked.withLock { $0.images.append(image) } }
   func note(_ warning: VertexWarning) { asked.withLock { $0.warnings.append(warning) } }

@@ -139,6 +139,8 @@ package final class Engine: Sendable {
     environment.workers = [worker]
     let steps = StepGate(platform: options.platform, entitlements: request.entitlements, executor: services.executor, emulation: emulation, progress: progress)
     let build = RunningBuild(engine: self, job: job, session: session, steps: steps, caches: imports, progress: progress)
+    // References know their build, too.
+    defer { build.forget() }
     let gateway = EngineGateway(environment: environment, build: build, caches: imports.caches)
     let result = try await frontendResult(request, gateway)
     session.recorder.draft?.add(result)
