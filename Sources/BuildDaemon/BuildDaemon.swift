@@ -137,6 +137,8 @@ package final class BuildDaemon: Sendable {
       await Self.bounded(.seconds(10)) { await self.core.builds.waitUntilIdle() }
     }
     await Self.bounded(.seconds(5)) { await self.core.calls.waitUntilIdle() }
+    // A call counts as answered when its answer is handed to gRPC, which does not tell when it has written it.
+    try? await Task.sleep(for: .milliseconds(250))
   }
 
   private static func bounded(_ time: Duration, _ body: @Sendable @escaping () async -> Void) async {
